@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# make            build/l3afctl
+# make demo       install what is missing, build, show the main job live (root)
+# make check      install what is missing, build, run all tests (root)
+# make check-vm   the scenarios on stock Debian kernels 5.10, 6.1, 6.12, 7.2 (root)
+# make bench      figures (root)
+# make install    DESTDIR= PREFIX=/usr/local
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+B := build
+
+CC ?= gcc
+CLANG ?= clang
+LLVM_STRIP ?= llvm-strip
+BPFTOOL ?= $(or $(shell command -v bpftool 2>/dev/null),/usr/sbin/bpftool)
+
+WARN := -Wall -Wextra -Werror -Wformat=2 -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings
+HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+CFLAGS ?= -O2 -g
+ALL_CFLAGS := -std=c17 -D_GNU_SOURCE $(WARN) $(HARDEN) $(CFLAGS) -DVERSION='"$(VERSION)"' -Ilib -Icmd -Ibpf -I$(B)/bpf
+LDLIBS := -lxdp -lbpf -lmnl -lcjson -lelf -lz
+ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+
+# -mcpu=v2 runs on every kernel of the matrix; an object that needs atomics asks for v3 below
+BPF_CPU := v2
+BPF_CFLAGS = -target bpf -mcpu=$(BPF_CPU) -O2 -g -std=gnu17 -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Ibpf -I/usr/include/$(shell $(CC) -print-multiarch)
+
+SRC := $(sort $(wildcard lib/*.c cmd/*.c))
+OBJ := $(SRC:%.c=$(B)/%.o)
+LIBOBJ := $(filter $(B)/lib/%,$(OBJ))
+BPFSRC := $(sort $(wildcard bpf/*.bpf.c))
+SKEL := $(BPFSRC:bpf/%.bpf.c=$(B)/bpf/%.skel.h)
+
+all: $(B)/l3afctl
+
+$(B)/l3afctl: $(OBJ)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
+
+$(B)/%.o: %.c | $(SKEL)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $<
+	$(LLVM_STRIP) -g $@.tmp
+	@mv $@.tmp $@
+
+$(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $* >$@.tmp
+	@mv $@.tmp $@
+
+clean:
+	rm -rf $(B)
+
+-include $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d)
+
+.PHONY: all clean
+.DELETE_ON_ERROR:

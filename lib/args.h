@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef L3AF_ARGS_H
+#define L3AF_ARGS_H
+
+/*
+ * One const table per command says which words it takes. The parser, --help, the
+ * usage line, completion and the man-page check all read it; no other list exists.
+ */
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include "err.h"
+
+enum arg_type {      /* kind of value             field it is stored in */
+	ARG_FLAG,    /* a bare keyword            bool                  */
+	ARG_NAME,    /* [A-Za-z0-9_-]{1,15}       char[NAME_LEN]        */
+	ARG_NAMES,   /* NAME,NAME,...             struct names          */
+	ARG_STRING,  /* any text                  const char *          */
+	ARG_FILE,    /* a path                    const char *          */
+	ARG_IFACE,   /* an existing interface     struct iface          */
+	ARG_ENUM,    /* one of arg.words          int, the index        */
+	ARG_U32,     /* number in min..max        __u32                 */
+	ARG_U64,     /* number in min..max        __u64                 */
+	ARG_ADDR,    /* IPv4 or IPv6 address      struct addr           */
+	ARG_PREFIX,  /* ADDR[/LEN]                struct prefix         */
+	ARG_PORTS,   /* P or P-Q                  struct ports          */
+	ARG_RATE,    /* N[/s|/m|/h]               struct rate           */
+	ARG_DURATION,/* N[ms|s|m|h]               __u64 microseconds    */
+	ARG_CUSTOM,  /* arg.parse                 what arg.parse says   */
+};
+
+struct names {
+	int n;
+	char name[32][16];
+};
+
+/* An interface of the network namespace the command runs in. */
+struct iface {
+	int index;
+	char name[16];
+};
+
+struct why;
+
+struct arg {
+	const char *word;   /* keyword, or for a positional argument its metavariable ("NAME") */
+	enum arg_type type;
+	size_t offset;      /* of the field in the command's parameter struct */
+	const char *meta;   /* metavariable of the value ("IF"); ARG_ENUM derives it from words */
+	const char *help;   /* a phrase */
+	const char *const *words;  /* ARG_ENUM: NULL-terminated */
+	__u64 min, max;     /* ARG_U32, ARG_U64, ARG_DURATION (microseconds) */
+	int (*parse)(const char *s, void *field, struct why *why); /* ARG_CUSTOM */
+	void (*complete)(void); /* prints candidates, one a line; optional */
+	bool positional;    /* taken by position, before any keyword */
+	bool required;
+	int group;          /* >0: at most one argument of the same group may be given */
+};
+
+/* Which arguments were given: bit i is table entry i. Tables have at most 64 entries
+ * and end with .word = NULL. */
+#define ARG_GIVEN(given, table, i) (((given) >> (i)) & 1)
+
+/*
+ * Parse argv (the words after the verb) into params, which is zeroed first; *given
+ * gets the presence bits. Every error is printed, with what would have been right:
+ * unknown, duplicate and left-over words, missing values, missing required words,
+ * two of one group. Returns 0 or -E_USAGE.
+ */
+must_use int args_parse(const struct arg *table, int argc, char **argv, void *params, __u64 *given);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef L3AF_KF_H
+#define L3AF_KF_H
+
+/* The kernel functions built into the binary. */
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include "chain.h"
+
+struct bpf_object;
+
+struct kf {
+	const char *name; /* of the chain member, and of its default instance */
+	const char *help;
+	unsigned hooks;   /* 1 << enum hook */
+	/* The BPF object: exactly one program per hook, of the hook's program type;
+	 * programs of other types are loaded by instance_up. */
+	const void *(*bytes)(size_t *size);
+	/* After open, before load: constants of this attachment. Optional. */
+	int (*prepare)(struct bpf_object *obj, const struct chain_id *at);
+	/* State beside the maps that the instance needs while any chain holds it (a
+	 * tracepoint link pinned at kf/INSTANCE/...); called with the lock held, before the
+	 * member is put into the chain; idempotent; prints its errors. Optional. */
+	int (*instance_up)(const struct bpffs *b, const char *instance);
+};
+
+extern const struct kf *const kf_all[]; /* NULL-terminated */
+const struct kf *kf_find(const char *name);
+
+/* kf/INSTANCE/MAP; an fd, -ENOENT where the instance is not loaded. Prints nothing. */
+must_use int kf_map(const struct bpffs *b, const char *instance, const char *map);
+
+#endif

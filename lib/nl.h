@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef L3AF_NL_H
+#define L3AF_NL_H
+
+/* Network namespaces and interfaces, and the little rtnetlink that libbpf lacks. */
+#include <linux/types.h>
+#include "args.h"
+#include "err.h"
+
+/* Enter only the network namespace: a name below /run/netns, a path, or a pid. Prints. */
+must_use int netns_enter(const char *ns);
+
+/* This network namespace: its cookie where the kernel has SO_NETNS_COOKIE (5.14),
+ * else the inode of its nsfs file. */
+struct netns {
+	__u64 id;
+	bool is_cookie;
+};
+must_use int netns_self(struct netns *ns);
+
+must_use int iface_by_name(const char *name, struct iface *i);  /* 0, -ENODEV */
+must_use int iface_by_index(int index, struct iface *i);        /* 0, -ENODEV */
+must_use int iface_mtu(const struct iface *i, unsigned *mtu);
+
+/* One cls_bpf filter of an interface, as the kernel lists it. */
+struct tc_filter {
+	__u32 prog_id;
+	__u32 handle;
+	__u16 priority;
+	char name[64];
+};
+/* Calls fn for each bpf filter of the clsact ingress or egress hook. -ENOENT-like
+ * absence of clsact is no error: fn is not called. */
+must_use int tc_filters(const struct iface *i, bool egress,
+			int (*fn)(const struct tc_filter *f, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef L3AF_PARSE_H
+#define L3AF_PARSE_H
+
+/*
+ * One strict parser per kind of value, shared by the command line and by JSON:
+ * the whole string, digits only, range checked. Each returns 0, or -E_USAGE
+ * after writing what would have been right into why (a phrase that follows the
+ * offending text: "is not a number in 1..65535"). Nothing is printed here.
+ */
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include "err.h"
+
+#define NAME_LEN 16 /* [A-Za-z0-9_-]{1,15} and the NUL: as long as the kernel's own names */
+
+struct why {
+	char text[160];
+};
+
+/* An IP address; IPv4 is kept v4-mapped (::ffff:a.b.c.d), network byte order. */
+struct addr {
+	__u8 b[16];
+};
+
+/* An address prefix; len counts in the 128-bit form (IPv4 /24 is 120). */
+struct prefix {
+	struct addr addr;
+	__u8 len;
+};
+
+/* A closed range of ports, host byte order; both 0: any port. */
+struct ports {
+	__u16 lo, hi;
+};
+
+/* count events in unit_us microseconds: "1000", "1000/s", "60/m", "10/h". */
+struct rate {
+	__u64 count;
+	__u64 unit_us;
+};
+
+must_use int parse_name(const char *s, char name[NAME_LEN], struct why *why);
+must_use int parse_u64(const char *s, __u64 min, __u64 max, __u64 *v, struct why *why);
+must_use int parse_enum(const char *s, const char *const *words, int *index, struct why *why);
+must_use int parse_addr(const char *s, struct addr *a, struct why *why);
+must_use int parse_prefix(const char *s, struct prefix *p, struct why *why);
+must_use int parse_ports(const char *s, struct ports *p, struct why *why);
+must_use int parse_rate(const char *s, struct rate *r, struct why *why);
+/* "250ms", "2s", "5m", "1h"; a bare number is seconds. Microseconds out. */
+must_use int parse_duration(const char *s, __u64 min_us, __u64 max_us, __u64 *us, struct why *why);
+/* "A,B,C": NAMEs without repetition; at most max. */
+must_use int parse_names(const char *s, char (*names)[NAME_LEN], int max, int *n, struct why *why);
+
+bool addr_is_v4(const struct addr *a);
+/* Formatters: into buf, which they return; the text parses back to the same value. */
+const char *format_addr(const struct addr *a, char *buf, size_t size);
+const char *format_ports(const struct ports *p, char *buf, size_t size);
+const char *format_rate(const struct rate *r, char *buf, size_t size);
+const char *format_duration(__u64 us, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef L3AF_RUN_H
+#define L3AF_RUN_H
+
+#include <stdbool.h>
+#include <linux/types.h>
+
+struct changes;
+
+/* One run of a command: what the --options said, and where its answer goes. */
+struct run {
+	bool json;
+	bool dry_run;    /* print the changes, touch nothing */
+	bool quiet;      /* -q: no warnings */
+	int verbose;     /* -v: also say "unchanged"; wide listings */
+	__u64 wait_us;   /* how long to wait for the lock; default 10 s */
+	const char *bpffs;  /* the bpffs mount; default /sys/fs/bpf, L3AF_BPFFS */
+	struct changes *changes; /* main prints them after a mutating command that succeeded */
+};
+
+#endif
