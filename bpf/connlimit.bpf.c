@@ -164,9 +164,14 @@ __noinline int conn_renew(struct syn *s, struct limit_tuple *t, __u32 slot, __u3
 __noinline int syn_again(struct syn *s, struct limit_tuple *t)
 {
 	struct limit_halfopen *half;
+	struct limit_tuple key;
 	__u32 from;
 
-	if (!s || !t || !(half = bpf_map_lookup_elem(&halfopen, t)))
+	if (!s || !t)
+		return 0;
+	key = *t; /* on the stack: 6.1 takes keys from nowhere else */
+	half = bpf_map_lookup_elem(&halfopen, &key);
+	if (!half)
 		return 0;
 	from = half->tick;
 	if (s->tick - from >= LIMIT_TICKS || half->last_id != s->last_id || half->ifindex != place.ifindex)
@@ -257,8 +262,8 @@ static __always_inline void tuple_of_sock(const struct sock_common *sk, bool net
 		addr_of_v4(t->remote, sk->skc_daddr);
 	} else {
 		for (int i = 0; i < 4; i++) {
-			t->local[i] = sk->skc_v6_rcv_saddr.w[i];
-			t->remote[i] = sk->skc_v6_daddr.w[i];
+			t->local[i] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[i];
+			t->remote[i] = sk->skc_v6_daddr.in6_u.u6_addr32[i];
 		}
 	}
 }
@@ -271,13 +276,13 @@ static __always_inline bool is_loopback(const __u32 addr[4])
 	return !(addr[0] | addr[1] | addr[2]) && addr[3] == bpf_htonl(1);
 }
 
-/* Why slots are gone through. */
-enum { FOR_OPENED, FOR_SEED, FOR_SEED_HALFOPEN };
+/* Who asks: tcp_state, for all rules, or tcp_seed, for those being seeded. */
+enum { FOR_ALL, FOR_SEED };
 
 static __always_inline bool slot_counts(const struct limit_rule *rule, const struct limit_tuple *t, int why)
 {
 	return rule_covers(rule, t->netns, t->local, t->local_port) &&
-	       (why == FOR_OPENED || rule->state == LIMIT_COUNTS);
+	       (why == FOR_ALL || rule->state == LIMIT_COUNTS);
 }
 
 __noinline int conn_open(struct limit_tuple *t, __u32 bank, __u32 slot)
@@ -306,14 +311,14 @@ __noinline int conn_close(struct limit_tuple *t, __u32 bank, __u32 slot)
 	return 0;
 }
 
-/* The handshake is over: its reservations are given back. */
-__noinline int conn_release(struct limit_tuple *t, __u32 bank, __u32 slot, __u32 tick)
+/* n reservations more or fewer. */
+__noinline int conn_reserve(struct limit_tuple *t, __u32 bank, __u32 slot, __u32 tick, int n)
 {
 	const struct limit_rule *rule;
 	struct limit_conn *conn;
 
 	if (t && (rule = rule_at(bank, slot)) && (conn = conn_of(rule, slot & 63, t)))
-		pending_add(conn, tick, -1);
+		pending_add(conn, tick, n);
 	return 0;
 }
 
@@ -343,6 +348,7 @@ static __always_inline bool tuple_matters(const struct limit_table *table, const
 	return false;
 }
 
+/* The handshake is over: its reservations are given back. */
 static __always_inline void tuple_release(const struct limit_table *table, __u32 bank, struct limit_tuple *t)
 {
 	struct limit_halfopen *half = bpf_map_lookup_elem(&halfopen, t);
@@ -358,8 +364,21 @@ static __always_inline void tuple_release(const struct limit_table *table, __u32
 
 		if (slot >= table->slots)
 			break;
-		if (slot_counts(rule, t, FOR_OPENED) && rule->ifindex == was.ifindex && rule->id <= was.last_id)
-			conn_release(t, bank, slot, was.tick);
+		if (slot_counts(rule, t, FOR_ALL) && rule->ifindex == was.ifindex && rule->id <= was.last_id)
+			conn_reserve(t, bank, slot, was.tick, -1);
+	}
+}
+
+/* A handshake from before the rule: nobody gives this back, it expires. */
+static __always_inline void tuple_reserve(const struct limit_table *table, __u32 bank, struct limit_tuple *t)
+{
+	__u32 tick = tick_at(bpf_ktime_get_ns());
+
+	for (__u32 slot = 0; slot < LIMIT_RULES; slot++) {
+		if (slot >= table->slots)
+			break;
+		if (slot_counts(&table->rule[slot], t, FOR_SEED))
+			conn_reserve(t, bank, slot, tick, 1);
 	}
 }
 
@@ -373,13 +392,13 @@ static __always_inline int sock_opened(struct sock *sk)
 	if (!table || !table->slots)
 		return 0;
 	tuple_of_sock(&sk->__sk_common, table->netns_is_cookie, &t);
-	if (is_loopback(t.local) || !tuple_matters(table, &t, FOR_OPENED))
+	if (is_loopback(t.local) || !tuple_matters(table, &t, FOR_ALL))
 		return 0;
 	known = bpf_sk_storage_get(&socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!known)
 		return 0;
 	known->tuple = t;
-	tuple_count(table, bank, &t, known, FOR_OPENED);
+	tuple_count(table, bank, &t, known, FOR_ALL);
 	tuple_release(table, bank, &t);
 	return 0;
 }
@@ -455,9 +474,11 @@ int tcp_seed(struct bpf_iter__tcp *ctx)
 		return 0;
 	if (state == TCP_LISTEN_)
 		__sync_fetch_and_or(word, 1ULL << (t.local_port % 64));
-	if (state > 15 || !(STATES_OPEN >> state & 1) || !(*word >> (t.local_port % 64) & 1))
+	if (!(*word >> (t.local_port % 64) & 1) || is_loopback(t.local) || !tuple_matters(table, &t, FOR_SEED))
 		return 0;
-	if (is_loopback(t.local) || !tuple_matters(table, &t, FOR_SEED))
+	if (state == TCP_NEW_SYN_RECV_ || state == TCP_SYN_RECV_)
+		tuple_reserve(table, bank, &t);
+	if (state > 15 || !(STATES_OPEN >> state & 1))
 		return 0;
 	sk = bpf_skc_to_tcp_sock(skc);
 	if (!sk)

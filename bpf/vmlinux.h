@@ -23,8 +23,11 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
-struct k_in6_addr {
-	__u32 w[4];
+/* The part after ___ is ours: linux/in6.h has one of this name too. */
+struct in6_addr___kernel {
+	union {
+		__u32 u6_addr32[4];
+	} in6_u;
 };
 
 struct sock_common {
@@ -35,8 +38,8 @@ struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	possible_net_t skc_net;
-	struct k_in6_addr skc_v6_daddr;
-	struct k_in6_addr skc_v6_rcv_saddr;
+	struct in6_addr___kernel skc_v6_daddr;
+	struct in6_addr___kernel skc_v6_rcv_saddr;
 };
 
 struct sock {
