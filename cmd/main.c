@@ -109,7 +109,7 @@ static int options_check(const struct place *p, const struct settings *s)
 		bool is_given = o->flags && *(const bool *)((const char *)s + o->arg.offset);
 
 		if (is_given && !(p->cmd->flags & o->flags))
-			return fail(-E_USAGE, "%s: takes no %s", p->name, o->arg.word);
+			return fail(-E_USAGE, "%s takes no %s", p->name, o->arg.word);
 	}
 	return 0;
 }
