@@ -32,9 +32,6 @@ BPF_CPU := v3
 BPF_CFLAGS = -target bpf -mcpu=$(BPF_CPU) -O2 -g -std=gnu17 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Ibpf -I/usr/include/$(shell $(CC) -print-multiarch)
 
-# compare-and-swap
-$(B)/bpf/ratelimit.bpf.o $(B)/bpf/connlimit.bpf.o: BPF_CPU := v3
-
 SRC := $(sort $(wildcard lib/*.c cmd/*.c))
 OBJ := $(SRC:%.c=$(B)/%.o)
 LIBOBJ := $(filter $(B)/lib/%,$(OBJ))

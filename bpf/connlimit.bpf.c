@@ -50,9 +50,9 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 65536 / 64);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct limit_listening);
 } listening SEC(".maps");
 
 static __always_inline __u32 tick_at(__u64 now_ns)
@@ -202,7 +202,7 @@ static __always_inline void syn_remember(const struct syn *s, const struct limit
 	bpf_map_update_elem(&halfopen, t, &half, BPF_ANY);
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int connlimit(struct xdp_md *ctx)
 {
 	struct syn s = { 0 };
@@ -442,16 +442,30 @@ int BPF_PROG(tcp_state, struct sock *sk, int oldstate, int newstate)
 
 static __always_inline __u64 *listening_word(__u16 port)
 {
-	__u32 i = port / 64;
+	__u32 zero = 0;
+	struct limit_listening *all = bpf_map_lookup_elem(&listening, &zero);
 
-	return bpf_map_lookup_elem(&listening, &i);
+	return all ? &all->word[port / 64] : NULL;
+}
+
+/* What tcp_state has seen, or a rule has counted before, is a connection made to us. */
+static __always_inline struct limit_sock *sock_known(struct sock_common *skc, bool is_listened_on)
+{
+	struct tcp_sock *sk = bpf_skc_to_tcp_sock(skc);
+
+	if (!sk)
+		return NULL;
+	if (is_listened_on)
+		return bpf_sk_storage_get(&socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	return bpf_sk_storage_get(&socks, sk, NULL, 0);
 }
 
 /*
  * Run over the sockets of the reader's namespace: counts for the rules in state
- * LIMIT_COUNTS. A socket does not tell who opened the connection; those whose local
- * port is being listened on count. The kernel shows listeners first. The socket is
- * locked (5.15), so that each is counted either here or by tcp_state.
+ * LIMIT_COUNTS. A socket does not tell who opened the connection; one that was never
+ * counted is taken for opened by the peer if its local port is being listened on. The
+ * kernel shows listeners first. It locks each socket (5.15), so that each is counted
+ * either here or by tcp_state.
  */
 SEC("iter/tcp")
 int tcp_seed(struct bpf_iter__tcp *ctx)
@@ -461,7 +475,7 @@ int tcp_seed(struct bpf_iter__tcp *ctx)
 	__u32 bank = bank_active();
 	const struct limit_table *table = table_at(bank);
 	struct limit_sock *known;
-	struct tcp_sock *sk;
+	bool is_listened_on;
 	__u64 *word;
 	__u8 state;
 
@@ -474,16 +488,14 @@ int tcp_seed(struct bpf_iter__tcp *ctx)
 		return 0;
 	if (state == TCP_LISTEN_)
 		__sync_fetch_and_or(word, 1ULL << (t.local_port % 64));
-	if (!(*word >> (t.local_port % 64) & 1) || is_loopback(t.local) || !tuple_matters(table, &t, FOR_SEED))
+	is_listened_on = *word >> (t.local_port % 64) & 1;
+	if (is_loopback(t.local) || !tuple_matters(table, &t, FOR_SEED))
 		return 0;
-	if (state == TCP_NEW_SYN_RECV_ || state == TCP_SYN_RECV_)
+	if (state == TCP_NEW_SYN_RECV_ || (state == TCP_SYN_RECV_ && is_listened_on))
 		tuple_reserve(table, bank, &t);
 	if (state > 15 || !(STATES_OPEN >> state & 1))
 		return 0;
-	sk = bpf_skc_to_tcp_sock(skc);
-	if (!sk)
-		return 0;
-	known = bpf_sk_storage_get(&socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	known = sock_known(skc, is_listened_on);
 	if (!known)
 		return 0;
 	known->tuple = t;

@@ -21,7 +21,7 @@
  *   keyed     LRU_HASH of struct limit_key to struct limit_conn: all other rules
  *   halfopen  LRU_HASH of struct limit_tuple to struct limit_halfopen
  *   socks     SK_STORAGE of struct limit_sock
- *   listening ARRAY of u64: a bit per TCP port, see tcp_seed
+ *   listening ARRAY of one struct limit_listening, for tcp_seed; empty before each run
  *   tcp_state the pinned link of the tracepoint program, tcp_seed the iterator program
  *
  * A slot is a rule's place in the table and in shared. It is zeroed by user space
@@ -119,6 +119,11 @@ struct limit_halfopen {
 struct limit_sock {
 	__u32 id[LIMIT_RULES];
 	struct limit_tuple tuple;
+};
+
+/* TCP ports that are listened on, a bit each. */
+struct limit_listening {
+	__u64 word[65536 / 64];
 };
 
 /* RSTs per second, over all rules of an instance. */

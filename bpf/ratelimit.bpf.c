@@ -74,7 +74,7 @@ __noinline int rate_untake(struct syn *s, __u32 slot)
 	return 0;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int ratelimit(struct xdp_md *ctx)
 {
 	struct syn s = { 0 };
