@@ -11,6 +11,9 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 B := build
+# make V=1 shows the commands
+Q := $(if $(V),,@)
+say = @printf '  %-4s %s\n' $1 $@
 
 CC ?= gcc
 CLANG ?= clang
@@ -21,11 +24,11 @@ WARN := -Wall -Wextra -Werror -Wformat=2 -Wshadow -Wvla -Wstrict-prototypes -Wmi
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 CFLAGS ?= -O2 -g
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE $(WARN) $(HARDEN) $(CFLAGS) -DVERSION='"$(VERSION)"' -Ilib -Icmd -Ibpf -I$(B)/bpf
-LDLIBS := -lxdp -lbpf -lmnl -lcjson -lelf -lz
+LDLIBS := -lxdp -lbpf -lmnl -lcjson -lsodium
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 
-# -mcpu=v2 runs on every kernel of the matrix; an object that needs atomics asks for v3 below
-BPF_CPU := v2
+# v3: 32-bit ALU and jumps, in every kernel of the matrix (its atomics need 5.12)
+BPF_CPU := v3
 BPF_CFLAGS = -target bpf -mcpu=$(BPF_CPU) -O2 -g -std=gnu17 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Ibpf -I/usr/include/$(shell $(CC) -print-multiarch)
 
@@ -38,20 +41,23 @@ SKEL := $(BPFSRC:bpf/%.bpf.c=$(B)/bpf/%.skel.h)
 all: $(B)/l3afctl
 
 $(B)/l3afctl: $(OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
 
 $(B)/%.o: %.c | $(SKEL)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $<
-	$(LLVM_STRIP) -g $@.tmp
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $<
+	$(Q)$(LLVM_STRIP) -g $@.tmp
 	@mv $@.tmp $@
 
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name $* >$@.tmp
+	$(Q)$(BPFTOOL) gen skeleton $< name $* >$@.tmp
 	@mv $@.tmp $@
 
 clean:
