@@ -220,6 +220,7 @@ help_text() {
 
 @test "zsh completion" {
 	type -P zsh >/dev/null || skip 'no zsh'
+	# shellcheck disable=SC2016
 	run -0 zsh -fc 'compadd() { print -l -- ${(P)2} }; _files() { print FILES }
 		ask() { words=("$@") CURRENT=$#; source completions/_l3afctl }
 		ask l3afctl chain add x hook ""; ask l3afctl chain add x object ""'
@@ -236,7 +237,7 @@ help_text() {
 @test "no command line crashes it" {
 	local -a words args
 	mapfile -t words < <(l3afctl --grammar | tr ' ' '\n' | sort -u)
-	words+=('' - -- -jv -jz --wait=0 --json=1 x a,b , lo 1 99 ::/0 any $'\e' ä $'\xff' %s%n "$(printf 'a%.0s' {1..300})")
+	words+=('' - -- -jv -jz --wait=0 --json=1 x 'a,b' ',' lo 1 99 ::/0 any $'\e' ä $'\xff' %s%n "$(printf 'a%.0s' {1..300})")
 	RANDOM=1
 	for _ in {1..300}; do
 		args=()
