@@ -54,10 +54,28 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 	$(BPFTOOL) gen skeleton $< name $* >$@.tmp
 	@mv $@.tmp $@
 
+# Test programs, their objects and the chain members they use
+TESTOBJ := $(foreach i,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(i).bpf.o) $(B)/tests/fpcount.bpf.o
+
+tests: all $(B)/tests/oracle $(TESTOBJ)
+
+$(B)/tests/oracle: tests/tools/oracle.c tests/tools/command.c tests/tools/traffic.c \
+		tests/tools/command.h tests/tools/traffic.h tests/bpf/fp.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests/bpf $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) -pthread -lbpf -lcjson
+
+$(B)/tests/fp%.bpf.o: tests/bpf/fp.bpf.c tests/bpf/fp.h
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -DID=$* -c -o $@ $<
+
+$(B)/tests/fpcount.bpf.o: tests/bpf/fpcount.bpf.c tests/bpf/fp.h
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
 clean:
 	rm -rf $(B)
 
 -include $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d)
 
-.PHONY: all clean
+.PHONY: all tests clean
 .DELETE_ON_ERROR:
