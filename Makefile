@@ -60,15 +60,15 @@ TESTOBJ := $(foreach i,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(i).bpf.o) $(B)/tests/fpc
 tests: all $(B)/tests/oracle $(TESTOBJ)
 
 $(B)/tests/oracle: tests/tools/oracle.c tests/tools/command.c tests/tools/traffic.c \
-		tests/tools/command.h tests/tools/traffic.h tests/bpf/fp.h
+		tests/tools/command.h tests/tools/traffic.h tests/tools/fp.h
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests/bpf $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) -pthread -lbpf -lcjson
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) -pthread -lbpf -lcjson
 
-$(B)/tests/fp%.bpf.o: tests/bpf/fp.bpf.c tests/bpf/fp.h
+$(B)/tests/fp%.bpf.o: tests/tools/fp.bpf.c tests/tools/fp.h
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -DID=$* -c -o $@ $<
 
-$(B)/tests/fpcount.bpf.o: tests/bpf/fpcount.bpf.c tests/bpf/fp.h
+$(B)/tests/fpcount.bpf.o: tests/tools/fpcount.bpf.c tests/tools/fp.h
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
