@@ -54,10 +54,20 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 	$(BPFTOOL) gen skeleton $< name $* >$@.tmp
 	@mv $@.tmp $@
 
+# third-party-style objects for the tests
+TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
+test-objects: $(TESTOBJ)
+
+$(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $<
+	$(LLVM_STRIP) -g $@.tmp
+	@mv $@.tmp $@
+
 clean:
 	rm -rf $(B)
 
--include $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d)
+-include $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d)
 
-.PHONY: all clean
+.PHONY: all clean test-objects
 .DELETE_ON_ERROR:
