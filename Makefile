@@ -64,10 +64,17 @@ $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
 	$(LLVM_STRIP) -g $@.tmp
 	@mv $@.tmp $@
 
+$(B)/tests/bench: tests/bench.c bpf/root.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lbpf
+
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
+	tests/bench
+
 clean:
 	rm -rf $(B)
 
 -include $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d)
 
-.PHONY: all clean test-objects
+.PHONY: all bench clean test-objects
 .DELETE_ON_ERROR:

@@ -2,9 +2,9 @@
 /*
  * The measuring half of `make bench`; tests/bench makes the interfaces and chains.
  *
- *   bench hops OBJECT N=ROOT...      ns per packet: pinned roots with N empty members
+ *   bench hops EMPTY OBJECT N=ROOT... ns per packet: pinned roots with N empty members
  *                                    beside OBJECT's plain_N and counted_N
- *   bench packets ROOT LABEL=PROG... ns per packet of pinned programs or PROG_ARRAY
+ *   bench packets EMPTY LABEL=PROG... ns per packet of pinned programs or PROG_ARRAY
  *                                    slots (PATH:INDEX) for a TCP SYN and for data
  *   bench flip GEN                   the store that switches banks
  *   bench wall RUNS CMD -- CMD       wall time of commands run in turn, beside
@@ -127,19 +127,25 @@ static int program_of(struct bpf_object *obj, const char *name)
 	return bpf_program__fd(p);
 }
 
-static struct bpf_object *peers_load(const char *path)
+static struct bpf_object *object_load(const char *path)
 {
-	struct root_bank bank = { 0 };
 	struct bpf_object *obj = bpf_object__open_file(path, NULL);
-	__u32 zero = 0;
 
 	if (!obj || bpf_object__load(obj))
 		die(path);
+	return obj;
+}
+
+/* Every member's pass continues. */
+static void masks_set(struct bpf_object *obj)
+{
+	struct root_bank bank = { 0 };
+	__u32 zero = 0;
+
 	for (__u32 i = 0; i < ROOT_MEMBERS; i++)
 		bank.member[i] = (struct root_member){ .mask = 1u << ROOT_NONE_BIT | 1u << XDP_PASS, .stat = i };
 	if (bpf_map_update_elem(bpf_object__find_map_fd_by_name(obj, ".data.bank"), &zero, &bank, 0))
 		die("bank");
-	return obj;
 }
 
 /* Least squares of raw over members. */
@@ -160,21 +166,23 @@ static int hops(int argc, char **argv)
 	static char labels[MAX_SERIES][24];
 	static const char *const peers[] = { "plain", "counted" };
 	static const char *const heads[] = { "plain bpf2bpf", "plain + counters" };
-	struct bpf_object *obj;
-	int roots = argc - 1, n = 0;
+	struct bpf_object *base, *obj;
+	int roots = argc - 2, n = 0;
 	double flip, peer;
 
-	if (argc < 2 || 3 * roots + 1 > MAX_SERIES)
-		die("usage: bench hops OBJECT N=ROOT...");
-	obj = peers_load(argv[0]);
-	s[n++] = (struct series){ "empty", -1, program_of(obj, "empty"), 0x10, XDP_PASS, .raw = 0 };
+	if (roots < 1 || 3 * roots + 1 > MAX_SERIES)
+		die("usage: bench hops EMPTY OBJECT N=ROOT...");
+	base = object_load(argv[0]);
+	obj = object_load(argv[1]);
+	masks_set(obj);
+	s[n++] = (struct series){ "empty", -1, program_of(base, "empty"), 0x10, XDP_PASS, .raw = 0 };
 	for (int i = 0; i < roots; i++) {
-		char *path = strchr(argv[1 + i], '=');
+		char *path = strchr(argv[2 + i], '=');
 		int fd = path ? bpf_obj_get(path + 1) : -1;
 
 		if (fd < 0)
-			die(argv[1 + i]);
-		s[n++] = (struct series){ "chain", atoi(argv[1 + i]), fd, 0x10, XDP_PASS, .raw = 0 };
+			die(argv[2 + i]);
+		s[n++] = (struct series){ "chain", atoi(argv[2 + i]), fd, 0x10, XDP_PASS, .raw = 0 };
 	}
 	for (int p = 0; p < 2; p++)
 		for (int i = 0; i < roots; i++, n++) {
@@ -198,6 +206,7 @@ static int hops(int argc, char **argv)
 	printf("per hop (least squares): chain %.2f, plain %.2f, plain + counters %.2f ns; chain : plain %.2f, : + counters %.2f\n",
 	       flip, peer, slope(s + 1 + 2 * roots, roots), flip / peer, flip / slope(s + 1 + 2 * roots, roots));
 	bpf_object__close(obj);
+	bpf_object__close(base);
 	return 0;
 }
 
@@ -226,14 +235,14 @@ static int packets(int argc, char **argv)
 	int n = 0;
 
 	if (argc < 2 || 2 * argc > MAX_SERIES)
-		die("usage: bench packets BASELINE LABEL=PROGRAM...");
+		die("usage: bench packets EMPTY LABEL=PROGRAM...");
 	for (int i = 0; i < argc; i++) {
-		char *path = i ? strchr(argv[i], '=') : argv[i] - 1;
-		int fd = path ? program_at(path + 1) : -1;
+		char *path = i ? strchr(argv[i], '=') : NULL;
+		int fd = !i ? program_of(object_load(argv[0]), "empty") : path ? program_at(path + 1) : -1;
 
 		if (fd < 0)
 			die(argv[i]);
-		if (i)
+		if (path)
 			*path = '\0';
 		s[n++] = (struct series){ i ? argv[i] : "empty", 0, fd, 0x02, -1, .raw = 0 };
 		s[n++] = (struct series){ i ? argv[i] : "empty", 0, fd, 0x10, -1, .raw = 0 };

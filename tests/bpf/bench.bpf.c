@@ -1,23 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* What `make bench` measures a chain against. empty is a chain's member there and the
- * baseline; plain_N is a chain of N members that somebody wrote by hand, as functions
- * of one program: real calls, and after each the same test of a mask that is read from
- * a map. counted_N keeps the root's counters too. */
+/* What `make bench` measures a chain against: plain_N is a chain of N empty members that
+ * somebody wrote by hand, as functions of one program: real calls, and after each the
+ * same test of a mask that is read from a map. counted_N keeps the root's counters too. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "root.h"
 
 volatile struct root_bank bank SEC(".data.bank");
 struct root_stat stat SEC(".data.stat");
-
-SEC("xdp")
-int empty(struct xdp_md *ctx)
-{
-	int verdict = XDP_PASS;
-
-	asm volatile("" : "+r"(verdict));
-	return verdict;
-}
 
 #define MEMBER(n)                                                        \
 	static __attribute__((noinline)) int member##n(struct xdp_md *ctx) \
