@@ -93,12 +93,11 @@ DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev 
 	qemu-system-x86 shellcheck strace util-linux xdp-tools xz-utils zsh zstd
 
 deps:
-	@have=$$(dpkg-query -W -f '$${db:Status-Status} $${binary:Package}\n' $(DEPS) 2>/dev/null | \
-		sed -n 's/^installed \([^:]*\).*/\1/p'); \
-	for p in $(DEPS); do case " "$$have" " in *" $$p "*) ;; *) missing="$$missing $$p";; esac; done; \
-	[ -z "$$missing" ] || { echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
-		install="apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $$missing"; \
-		$$install >/dev/null 2>&1 || { apt-get update -qq && $$install >/dev/null; }; }
+	@have=$$(dpkg-query -W -f '$${db:Status-Status}:$${Package}\n' $(DEPS) 2>/dev/null | sed -n 's/^installed://p'); \
+	missing=$$(for p in $(DEPS); do echo "$$have" | grep -qx "$$p" || echo "$$p"; done); \
+	[ -z "$$missing" ] || { echo installing $$missing; export DEBIAN_FRONTEND=noninteractive; \
+		set -- apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $$missing; \
+		"$$@" >/dev/null 2>&1 || { apt-get update -qq && "$$@" >/dev/null; }; }
 
 check: deps
 	rm -rf $(B)
