@@ -32,6 +32,7 @@
 #include <unistd.h>
 #include "command.h"
 #include "fp.h"
+#include "root.h"
 #include "traffic.h"
 
 #define MAX_MEMBERS 8
@@ -521,19 +522,23 @@ static int chain_pin(const char *name)
 }
 
 /* The programs in the live bank, by the kernel's word. */
-static int live_programs(__u32 ids[32])
+static int live_programs(__u32 ids[ROOT_MEMBERS])
 {
-	int gen = chain_pin("gen"), slots = chain_pin("slots"), n = 0;
-	__u32 zero = 0;
-	__u64 bank;
+	int gen = chain_pin("gen"), slots = chain_pin("slots"), n = 0, bank;
+	struct root_bank members;
+	__u32 zero = 0, first;
+	__u64 which;
 
-	if (bpf_map_lookup_elem(gen, &zero, &bank))
+	if (bpf_map_lookup_elem(gen, &zero, &which))
 		die("gen: %s", strerror(errno));
-	for (__u32 slot = bank & 1 ? 32 : 0; n < 32; slot++)
-		if (bpf_map_lookup_elem(slots, &slot, &ids[n++])) {
-			n--;
-			break;
-		}
+	bank = chain_pin(which & 1 ? "bank1" : "bank0");
+	if (bpf_map_lookup_elem(bank, &zero, &members))
+		die("bank: %s", strerror(errno));
+	first = which & 1 ? ROOT_MEMBERS : 0;
+	for (; n < ROOT_MEMBERS && members.member[n].mask; n++)
+		if (bpf_map_lookup_elem(slots, &(__u32){ first + n }, &ids[n]))
+			ids[n] = 0;
+	close(bank);
 	close(gen);
 	close(slots);
 	return n;
@@ -551,7 +556,7 @@ static void break_chain(void)
 
 	if (bpf_map_lookup_elem(gen, &zero, &bank))
 		die("gen: %s", strerror(errno));
-	slot = (bank & 1 ? 32 : 0) + 1;
+	slot = (bank & 1 ? ROOT_MEMBERS : 0) + 1;
 	if (bpf_map_lookup_elem(slots, &slot, &id))
 		die("no second member");
 	fd = bpf_prog_get_fd_by_id(id);
@@ -655,7 +660,8 @@ static void mode_kill(void)
 			continue;
 		i++;
 		steady(order_print(&o));
-		command_kill_after(&ch.command, random_below(mean * 1.1e6), &result);
+		/* half of them early, where the work before the flip is */
+		command_kill_after(&ch.command, random_below(mean * (i % 2 ? 1.1e6 : 0.4e6)), &result);
 		if (result.status == 0)
 			late++;
 		else if (result.status > 0)
@@ -861,7 +867,7 @@ static void mode_errors(void)
 /* The listing names the programs that the kernel runs, and packets agree. */
 static void listing_is_true(void)
 {
-	__u32 ids[32];
+	__u32 ids[ROOT_MEMBERS];
 	int n = live_programs(ids), at = 0;
 	__u64 print = 0, seen, unused;
 	struct command c;
