@@ -27,4 +27,44 @@ struct cmd {
 extern const struct cmd chain_cmds[];
 extern const struct cmd limit_cmds[];
 
+extern const struct cmd objects[]; /* main.c: the first words */
+
+/* options.c: what the --options say. They describe the run and stand anywhere. */
+struct settings {
+	struct run run;
+	const char *netns;
+	bool help, version;
+};
+
+struct option {
+	char letter;
+	struct arg arg;  /* of struct settings; .word is "--json" */
+	unsigned flags;  /* taken only by commands with this flag; 0: by all */
+};
+extern const struct option options[]; /* ends with .arg.word = NULL */
+
+/* The option that word names ("--wait", "--wait=5s", "-n", "-nNS"), or NULL; *value is
+ * what follows it in the same word, or NULL. */
+const struct option *option_find(const char *word, const char **value);
+/* Takes the options out of argv; words are left. Prints its errors. */
+must_use int options_parse(int *argc, char **argv, struct settings *s);
+
+/* A place in the grammar: the command reached by walking words from main.c's objects. */
+struct place {
+	const struct cmd *cmd; /* the last word; NULL: at the start */
+	const struct cmd *sub; /* what may follow; NULL: arguments */
+	char name[64];         /* "chain add" */
+	bool is_help;          /* "help" was among the words */
+};
+/* Goes on from p as far as the words go; returns how many it used. */
+int place_walk(struct place *p, int argc, char **argv);
+
+/* help.c */
+void help_print(const struct place *p);
+void grammar_print(void); /* every command, keyword and fixed value: "chain add hook xdp" */
+
+/* complete.c: prints candidates for the last word, which may be empty, one a line;
+ * ":file" asks the shell for file names. */
+void complete_print(struct place *p, int argc, char **argv);
+
 #endif

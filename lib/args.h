@@ -9,6 +9,7 @@
 #include <linux/types.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include "err.h"
 
 enum arg_type {      /* kind of value             field it is stored in */
@@ -49,10 +50,11 @@ struct arg {
 	const char *meta;   /* metavariable of the value ("IF"); ARG_ENUM derives it from words */
 	const char *help;   /* a phrase */
 	const char *const *words;  /* ARG_ENUM: NULL-terminated */
-	__u64 min, max;     /* ARG_U32, ARG_U64, ARG_DURATION (microseconds) */
+	__u64 min, max;     /* ARG_U32, ARG_U64, ARG_DURATION (microseconds); max 0: of the type */
 	int (*parse)(const char *s, void *field, struct why *why); /* ARG_CUSTOM */
 	void (*complete)(void); /* prints candidates, one a line; optional */
-	bool positional;    /* taken by position, before any keyword */
+	bool positional;    /* taken by position, before any keyword; an optional one gives
+			     * way to a keyword */
 	bool required;
 	int group;          /* >0: at most one argument of the same group may be given */
 };
@@ -62,11 +64,30 @@ struct arg {
 #define ARG_GIVEN(given, table, i) (((given) >> (i)) & 1)
 
 /*
- * Parse argv (the words after the verb) into params, which is zeroed first; *given
- * gets the presence bits. Every error is printed, with what would have been right:
- * unknown, duplicate and left-over words, missing values, missing required words,
- * two of one group. Returns 0 or -E_USAGE.
+ * Parse argv (the words after the verb) into params, which the caller zeroed; *given
+ * gets the presence bits. of names the command in messages ("chain add"). Every error
+ * is printed, with what would have been right: unknown, duplicate and left-over words,
+ * missing values, missing required words, two of one group. Returns 0 or -E_USAGE, or
+ * what went wrong on the way to an interface.
  */
-must_use int args_parse(const struct arg *table, int argc, char **argv, void *params, __u64 *given);
+must_use int args_parse(const char *of, const struct arg *table, int argc, char **argv, void *params,
+			__u64 *given);
+
+/* Store one value; of may be "". Prints its errors. */
+must_use int arg_set(const char *of, const struct arg *a, const char *value, void *params);
+
+/* The index of the argument that word begins (a keyword) or is (a positional one) where
+ * those in given came before, or -1. */
+int args_find(const struct arg *table, __u64 given, const char *word);
+/* The index of the positional argument that may come next, or -1. */
+int args_positional(const struct arg *table, __u64 given);
+/* The index of the argument given that excludes argument i, or -1. */
+int args_rival(const struct arg *table, __u64 given, int i);
+
+/* "dev IF", "hook xdp|tc-ingress|tc-egress", "NAME"; into buf, which it returns. */
+#define ARG_TEXT_LEN 256
+const char *arg_text(const struct arg *a, char *buf, size_t size);
+/* "usage: l3afctl OF ...", folded to width columns; width 0: one line. */
+void args_usage(FILE *f, const char *of, const struct arg *table, int width);
 
 #endif

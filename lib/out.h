@@ -58,6 +58,8 @@ must_use int table_print_one(const struct run *run, const struct table *t);
 struct changes;
 struct changes *changes_new(void);
 void changes_free(struct changes *c);
+static inline void cleanup_changes(struct changes **c) { if (*c) changes_free(*c); }
+#define auto_changes __attribute__((cleanup(cleanup_changes)))
 int changes_count(const struct changes *c);
 void change_add(struct changes *c, char op, const char *object, const char *name /* or NULL */);
 __attribute__((format(printf, 3, 4)))

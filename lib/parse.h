@@ -30,7 +30,7 @@ struct prefix {
 	__u8 len;
 };
 
-/* A closed range of ports, host byte order; both 0: any port. */
+/* A closed range of ports, host byte order; both 0: any port ("any"). */
 struct ports {
 	__u16 lo, hi;
 };
@@ -48,7 +48,7 @@ must_use int parse_addr(const char *s, struct addr *a, struct why *why);
 must_use int parse_prefix(const char *s, struct prefix *p, struct why *why);
 must_use int parse_ports(const char *s, struct ports *p, struct why *why);
 must_use int parse_rate(const char *s, struct rate *r, struct why *why);
-/* "250ms", "2s", "5m", "1h"; a bare number is seconds. Microseconds out. */
+/* "250us", "250ms", "2s", "5m", "1h"; a bare number is seconds. Microseconds out. */
 must_use int parse_duration(const char *s, __u64 min_us, __u64 max_us, __u64 *us, struct why *why);
 /* "A,B,C": NAMEs without repetition; at most max. */
 must_use int parse_names(const char *s, char (*names)[NAME_LEN], int max, int *n, struct why *why);
@@ -59,5 +59,14 @@ const char *format_addr(const struct addr *a, char *buf, size_t size);
 const char *format_ports(const struct ports *p, char *buf, size_t size);
 const char *format_rate(const struct rate *r, char *buf, size_t size);
 const char *format_duration(__u64 us, char *buf, size_t size);
+
+/* The known word nearest to a mistyped one: set typed, try each known word; then word
+ * is the best of them, or NULL where none is near. */
+struct nearest {
+	const char *typed;
+	const char *word;
+	int distance;
+};
+void nearest_try(struct nearest *n, const char *word);
 
 #endif

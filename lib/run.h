@@ -12,7 +12,7 @@ struct run {
 	bool json;
 	bool dry_run;    /* print the changes, touch nothing */
 	bool quiet;      /* -q: no warnings */
-	int verbose;     /* -v: also say "unchanged"; wide listings */
+	bool verbose;    /* -v: also say "unchanged"; wide listings */
 	__u64 wait_us;   /* how long to wait for the lock; default 10 s */
 	const char *bpffs;  /* the bpffs mount; default /sys/fs/bpf, L3AF_BPFFS */
 	struct changes *changes; /* main prints them after a mutating command that succeeded */

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Every value parser against good and bad text; exits 1 naming the first that is wrong. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "parse.h"
+#include "text.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define MAX UINT64_MAX
+
+static int checks;
+
+static void check(bool is_right, const char *what, const char *s)
+{
+	checks++;
+	if (is_right)
+		return;
+	fprintf(stderr, "unit_parse: %s of \"%.80s\" is wrong\n", what, s);
+	exit(1);
+}
+
+/* The result of one parser: 0 with the wanted value, or -E_USAGE with a reason. */
+static void outcome(int err, bool is_good, const struct why *why, const char *what, const char *s)
+{
+	check(err == (is_good ? 0 : -E_USAGE), what, s);
+	check(is_good || (*why->text && strlen(why->text) < sizeof(why->text)), what, s);
+}
+
+/* Never right, whatever is parsed. */
+static const char *const garbage[] = {
+	"", " ", "\t", "\n", "+1", "-1", " 1", "1 ", "1\n", "0x10", "1e3", "1.5", "٣", "½", "\xff", "\xc3\x28",
+	"01", "00", "1,", ",1", "1,,2", "1//2", "/", "-", "--", "18446744073709551616",
+	"99999999999999999999999999999999", "%s%n", "$(reboot)", "\x1b[31m",
+};
+
+static char *very_long(char c)
+{
+	static char text[100001];
+
+	memset(text, c, sizeof(text) - 1);
+	return text;
+}
+
+static void test_u64(void)
+{
+	static const struct { const char *s; __u64 min, max, v; bool is_good; } cases[] = {
+		{ "0", 0, MAX, 0, true }, { "1", 1, 1, 1, true }, { "65535", 1, 65535, 65535, true },
+		{ "18446744073709551615", 0, MAX, MAX, true }, { "18446744073709551614", 0, MAX, MAX - 1, true },
+		{ "18446744073709551616", 0, MAX, 0, false }, { "28446744073709551615", 0, MAX, 0, false },
+		{ "184467440737095516150", 0, MAX, 0, false }, { "0", 1, 10, 0, false },
+		{ "11", 1, 10, 0, false }, { "65536", 1, 65535, 0, false }, { "70000", 1, 65535, 0, false },
+		{ "007", 0, 10, 0, false }, { "5x", 0, 10, 0, false },
+	};
+	struct why why;
+	__u64 v;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		why = (struct why){ 0 };
+		outcome(parse_u64(cases[i].s, cases[i].min, cases[i].max, &v, &why), cases[i].is_good, &why,
+			"number", cases[i].s);
+		check(!cases[i].is_good || v == cases[i].v, "number", cases[i].s);
+	}
+	outcome(parse_u64("70000", 1, 65535, &v, &why), false, &why, "number", "70000");
+	check(!strcmp(why.text, "is not a number in 1..65535"), "reason", "70000");
+}
+
+static void test_name(void)
+{
+	static const struct { const char *s; bool is_good; } cases[] = {
+		{ "a", true }, { "A-b_9", true }, { "-", true }, { "dev", true }, { "123456789012345", true },
+		{ "1234567890123456", false }, { "a b", false }, { "a.b", false }, { "a/b", false },
+		{ "..", false }, { "\xc3\xa4", false }, { "", false }, { "a\n", false },
+	};
+	char name[NAME_LEN];
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		why = (struct why){ 0 };
+		outcome(parse_name(cases[i].s, name, &why), cases[i].is_good, &why, "name", cases[i].s);
+		check(!cases[i].is_good || !strcmp(name, cases[i].s), "name", cases[i].s);
+	}
+}
+
+static void test_names(void)
+{
+	static const struct { const char *s; int n; } cases[] = {
+		{ "a", 1 }, { "a,b", 2 }, { "a,b,c", 3 }, { "a,b,c,d", -1 }, { "a,a", -1 }, { "a,b,a", -1 },
+		{ "a,", -1 }, { ",a", -1 }, { "a,,b", -1 }, { "", -1 }, { ",", -1 }, { "a, b", -1 },
+		{ "1234567890123456,a", -1 }, { "a,1234567890123456", -1 }, { "ab,a", 2 },
+	};
+	char names[3][NAME_LEN];
+	struct why why;
+	int n;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		why = (struct why){ 0 };
+		outcome(parse_names(cases[i].s, names, 3, &n, &why), cases[i].n > 0, &why, "names", cases[i].s);
+		check(cases[i].n < 0 || n == cases[i].n, "names", cases[i].s);
+	}
+}
+
+static void test_enum(void)
+{
+	static const char *const words[] = { "xdp", "tc-ingress", "tc-egress", NULL };
+	static const struct { const char *s; int index; } cases[] = {
+		{ "xdp", 0 }, { "tc-ingress", 1 }, { "tc-egress", 2 }, { "tc", -1 }, { "XDP", -1 }, { "xdp ", -1 },
+		{ "xd", -1 }, { "", -1 }, { "0", -1 },
+	};
+	struct why why;
+	int index;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_enum(cases[i].s, words, &index, &why), cases[i].index >= 0, &why, "word", cases[i].s);
+		check(cases[i].index < 0 || index == cases[i].index, "word", cases[i].s);
+	}
+	outcome(parse_enum("tc", words, &index, &why), false, &why, "word", "tc");
+	check(!strcmp(why.text, "is not one of xdp, tc-ingress, tc-egress"), "reason", "tc");
+}
+
+static void test_addr(void)
+{
+	static const struct { const char *s, *out; } cases[] = {
+		{ "10.0.0.1", "10.0.0.1" }, { "0.0.0.0", "0.0.0.0" }, { "255.255.255.255", "255.255.255.255" },
+		{ "::", "::" }, { "::1", "::1" }, { "2001:DB8::0:1", "2001:db8::1" },
+		{ "::ffff:10.0.0.1", "10.0.0.1" }, { "fe80::1", "fe80::1" },
+		{ "fe80::1%lo", NULL }, { "10.0.0", NULL }, { "10.0.0.256", NULL }, { "10.0.0.01", NULL },
+		{ "010.0.0.1", NULL }, { "10.0.0.1.2", NULL }, { "10.0.0.1/8", NULL }, { "1", NULL },
+		{ ":::", NULL }, { "[::1]", NULL }, { "localhost", NULL }, { "2001:db8::1::2", NULL },
+		{ "12345::", NULL }, { " 10.0.0.1", NULL }, { "10.0.0.1 ", NULL }, { "0x7f.1", NULL },
+	};
+	char text[64];
+	struct addr a;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_addr(cases[i].s, &a, &why), cases[i].out, &why, "address", cases[i].s);
+		if (cases[i].out)
+			check(!strcmp(format_addr(&a, text, sizeof(text)), cases[i].out), "address", cases[i].s);
+	}
+	outcome(parse_addr("10.0.0.1", &a, &why), true, &why, "address", "10.0.0.1");
+	check(addr_is_v4(&a) && a.b[12] == 10 && a.b[15] == 1, "v4-mapped form", "10.0.0.1");
+}
+
+static void test_prefix(void)
+{
+	static const struct { const char *s; int len; } cases[] = {
+		{ "10.0.0.0/8", 104 }, { "10.1.2.3", 128 }, { "10.1.2.3/32", 128 }, { "0.0.0.0/0", 96 },
+		{ "10.0.0.128/25", 121 }, { "::/0", 0 }, { "2001:db8::/32", 32 }, { "::1", 128 }, { "fe80::/10", 10 },
+		{ "::ffff:10.0.0.0/104", 104 },
+		{ "10.0.0.1/8", -1 }, { "2001:db8::1/64", -1 }, { "10.0.0.0/33", -1 }, { "::/129", -1 },
+		{ "10.0.0.0/", -1 }, { "/8", -1 }, { "10.0.0.0/08", -1 }, { "10.0.0.0/+8", -1 }, { "10.0.0.0/8 ", -1 },
+		{ "10.0.0.0/255.0.0.0", -1 }, { "10.0.0.0/8/8", -1 }, { "10/8", -1 },
+		{ "10.0.0.0/18446744073709551624", -1 },
+	};
+	struct prefix p;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_prefix(cases[i].s, &p, &why), cases[i].len >= 0, &why, "prefix", cases[i].s);
+		check(cases[i].len < 0 || p.len == cases[i].len, "prefix", cases[i].s);
+	}
+	outcome(parse_prefix("10.1.2.3/12", &p, &why), false, &why, "prefix", "10.1.2.3/12");
+	check(!strcmp(why.text, "has bits behind its length; the network is 10.0.0.0/12"), "reason", why.text);
+}
+
+static void test_ports(void)
+{
+	static const struct { const char *s; int lo, hi; } cases[] = {
+		{ "1", 1, 1 }, { "65535", 65535, 65535 }, { "80-90", 80, 90 }, { "1-65535", 1, 65535 },
+		{ "80-80", 80, 80 }, { "any", 0, 0 },
+		{ "0", -1, 0 }, { "65536", -1, 0 }, { "90-80", -1, 0 }, { "80-", -1, 0 }, { "-80", -1, 0 },
+		{ "80-90-100", -1, 0 }, { "80 - 90", -1, 0 }, { "http", -1, 0 }, { "0-0", -1, 0 },
+		{ "99999999", -1, 0 }, { "80-65536", -1, 0 },
+	};
+	char text[64];
+	struct ports p, again;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_ports(cases[i].s, &p, &why), cases[i].lo >= 0, &why, "ports", cases[i].s);
+		if (cases[i].lo < 0)
+			continue;
+		check(p.lo == cases[i].lo && p.hi == cases[i].hi, "ports", cases[i].s);
+		check(!parse_ports(format_ports(&p, text, sizeof(text)), &again, &why) &&
+		      !memcmp(&p, &again, sizeof(p)), "ports written and read", text);
+	}
+}
+
+static void test_rate(void)
+{
+	static const struct { const char *s; __u64 count, unit; } cases[] = {
+		{ "1000", 1000, 1000000 }, { "1000/s", 1000, 1000000 }, { "60/m", 60, 60000000 },
+		{ "10/h", 10, 3600000000 }, { "18446744073709551615/s", MAX, 1000000 },
+		{ "0", 0, 0 }, { "0/s", 0, 0 }, { "/s", 0, 0 }, { "10/", 0, 0 }, { "10/d", 0, 0 }, { "10s", 0, 0 },
+		{ "10/s ", 0, 0 }, { "10 /s", 0, 0 }, { "10//s", 0, 0 }, { "18446744073709551616/s", 0, 0 },
+	};
+	char text[64];
+	struct rate r, again;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_rate(cases[i].s, &r, &why), cases[i].unit, &why, "rate", cases[i].s);
+		if (!cases[i].unit)
+			continue;
+		check(r.count == cases[i].count && r.unit_us == cases[i].unit, "rate", cases[i].s);
+		check(!parse_rate(format_rate(&r, text, sizeof(text)), &again, &why) &&
+		      !memcmp(&r, &again, sizeof(r)), "rate written and read", text);
+	}
+}
+
+static void test_duration(void)
+{
+	static const struct { const char *s; __u64 us; bool is_good; } cases[] = {
+		{ "0", 0, true }, { "1", 1000000, true }, { "250ms", 250000, true }, { "2s", 2000000, true },
+		{ "5m", 300000000, true }, { "1h", 3600000000, true }, { "7us", 7, true }, { "1500us", 1500, true },
+		{ "90s", 90000000, true }, { "18446744073709s", 18446744073709000000ULL, true },
+		{ "18446744073710s", 0, false }, { "18446744073709551615", 0, false }, { "1d", 0, false },
+		{ "ms", 0, false }, { "1 s", 0, false }, { "1s1", 0, false }, { "1.5s", 0, false }, { "s", 0, false },
+	};
+	char text[64];
+	__u64 us, again;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_duration(cases[i].s, 0, MAX, &us, &why), cases[i].is_good, &why, "duration", cases[i].s);
+		if (!cases[i].is_good)
+			continue;
+		check(us == cases[i].us, "duration", cases[i].s);
+		check(!parse_duration(format_duration(us, text, sizeof(text)), 0, MAX, &again, &why) && us == again,
+		      "duration written and read", text);
+	}
+	outcome(parse_duration("2h", 1000, 3600000000, &us, &why), false, &why, "duration", "2h");
+	check(!strcmp(why.text, "is not a duration in 1ms..1h, as 250ms, 2s, 5m or 1h"), "reason", why.text);
+}
+
+static void garbage_one(const char *s)
+{
+	static const char *const words[] = { "xdp", NULL };
+	char name[NAME_LEN], names[3][NAME_LEN];
+	struct prefix prefix;
+	struct ports ports;
+	struct rate rate;
+	struct addr addr;
+	struct why why;
+	__u64 v;
+	int i;
+
+	outcome(parse_u64(s, 0, MAX, &v, &why), false, &why, "number", s);
+	outcome(parse_enum(s, words, &i, &why), false, &why, "word", s);
+	outcome(parse_addr(s, &addr, &why), false, &why, "address", s);
+	outcome(parse_prefix(s, &prefix, &why), false, &why, "prefix", s);
+	outcome(parse_ports(s, &ports, &why), false, &why, "ports", s);
+	outcome(parse_rate(s, &rate, &why), false, &why, "rate", s);
+	outcome(parse_duration(s, 0, MAX, &v, &why), false, &why, "duration", s);
+	if (*s && strlen(s) < NAME_LEN && strspn(s, "0123456789xe-") == strlen(s))
+		return; /* names may look like that */
+	outcome(parse_name(s, name, &why), false, &why, "name", s);
+	outcome(parse_names(s, names, 3, &i, &why), false, &why, "names", s);
+}
+
+static void test_garbage(void)
+{
+	static const char chars[] = { '0', '9', 'a', '/', '-', ',', '.', ':', ' ', '\x80' };
+
+	for (size_t i = 0; i < COUNT(garbage); i++)
+		garbage_one(garbage[i]);
+	for (size_t i = 0; i < COUNT(chars); i++)
+		garbage_one(very_long(chars[i]));
+}
+
+static void test_nearest(void)
+{
+	static const struct { const char *typed, *word; } cases[] = {
+		{ "reoder", "reorder" }, { "lsit", "list" }, { "add", "add" }, { "ad", "add" }, { "xyzzy", NULL },
+		{ "", NULL }, { "removed", "remove" }, { "rearranged-completely-anew", NULL },
+	};
+	static const char *const words[] = { "add", "remove", "reorder", "list" };
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct nearest near = { .typed = cases[i].typed };
+
+		for (size_t j = 0; j < COUNT(words); j++)
+			nearest_try(&near, words[j]);
+		check(cases[i].word ? near.word && !strcmp(near.word, cases[i].word) : !near.word, "nearest word",
+		      cases[i].typed);
+	}
+}
+
+static void test_text(void)
+{
+	static const struct { const char *s, *safe, *json; } cases[] = {
+		{ "eth0", "eth0", "\"eth0\"" }, { "\xc3\xa4", "\xc3\xa4", "\"\xc3\xa4\"" },
+		{ "\x1b[1m", "\\x1b[1m", "\"\\u001b[1m\"" }, { "a\nb", "a\\x0ab", "\"a\\u000ab\"" },
+		{ "\"\\", "\"\\", "\"\\\"\\\\\"" }, { "\xff", "\\xff", "\"\\ufffd\"" },
+		{ "\xc2\x9b", "\\xc2\\x9b", "\"\\u009b\"" }, { "\xc0\x80", "\\xc0\\x80", "\"\\ufffd\\ufffd\"" },
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80", "\"\\ufffd\\ufffd\\ufffd\"" }, { "\xe2\x82", "\\xe2\\x82", "\"\\ufffd\\ufffd\"" },
+		{ "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\"" },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char safe[64] = "", json[64] = "";
+		FILE *f = fmemopen(safe, sizeof(safe), "w"), *g = fmemopen(json, sizeof(json), "w");
+
+		text_put(f, cases[i].s);
+		text_put_json(g, cases[i].s);
+		fclose(f);
+		fclose(g);
+		check(!strcmp(safe, cases[i].safe), "text", cases[i].s);
+		check(!strcmp(json, cases[i].json), "JSON string", cases[i].s);
+	}
+}
+
+int main(void)
+{
+	test_u64();
+	test_name();
+	test_names();
+	test_enum();
+	test_addr();
+	test_prefix();
+	test_ports();
+	test_rate();
+	test_duration();
+	test_garbage();
+	test_nearest();
+	test_text();
+	printf("%d checks\n", checks);
+	return 0;
+}
