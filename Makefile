@@ -21,11 +21,11 @@ WARN := -Wall -Wextra -Werror -Wformat=2 -Wshadow -Wvla -Wstrict-prototypes -Wmi
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 CFLAGS ?= -O2 -g
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE $(WARN) $(HARDEN) $(CFLAGS) -DVERSION='"$(VERSION)"' -Ilib -Icmd -Ibpf -I$(B)/bpf
-LDLIBS := -lxdp -lbpf -lmnl -lcjson -lelf -lz
+LDLIBS := -lxdp -lbpf -lmnl -lcjson -lsodium
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 
-# -mcpu=v2 runs on every kernel of the matrix; an object that needs atomics asks for v3 below
-BPF_CPU := v2
+# v3: 32-bit ALU and jumps, in every kernel of the matrix (its atomics need 5.12)
+BPF_CPU := v3
 BPF_CFLAGS = -target bpf -mcpu=$(BPF_CPU) -O2 -g -std=gnu17 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Ibpf -I/usr/include/$(shell $(CC) -print-multiarch)
 
@@ -93,12 +93,11 @@ DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev 
 	qemu-system-x86 shellcheck strace util-linux xdp-tools xz-utils zsh zstd
 
 deps:
-	@have=$$(dpkg-query -W -f '$${db:Status-Status} $${binary:Package}\n' $(DEPS) 2>/dev/null | \
-		sed -n 's/^installed \([^:]*\).*/\1/p'); \
-	for p in $(DEPS); do case " "$$have" " in *" $$p "*) ;; *) missing="$$missing $$p";; esac; done; \
-	[ -z "$$missing" ] || { echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
-		install="apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $$missing"; \
-		$$install >/dev/null 2>&1 || { apt-get update -qq && $$install >/dev/null; }; }
+	@have=$$(dpkg-query -W -f '$${db:Status-Status}:$${Package}\n' $(DEPS) 2>/dev/null | sed -n 's/^installed://p'); \
+	missing=$$(for p in $(DEPS); do echo "$$have" | grep -qx "$$p" || echo "$$p"; done); \
+	[ -z "$$missing" ] || { echo installing $$missing; export DEBIAN_FRONTEND=noninteractive; \
+		set -- apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $$missing; \
+		"$$@" >/dev/null 2>&1 || { apt-get update -qq && "$$@" >/dev/null; }; }
 
 check: deps
 	rm -rf $(B)

@@ -54,7 +54,7 @@ struct root_desc {
 	__u8 sha256[32];     /* of the object file; zero: adopted */
 	__u64 loaded_at;     /* CLOCK_REALTIME, seconds */
 	char program[32];    /* its name in the object */
-	char object[120];    /* path as given, cut at the front; "": built in */
+	char object[128];    /* path as given, cut at the front; "": built in */
 };
 #define ROOT_F_BUILTIN 1
 #define ROOT_F_ADOPTED 2
@@ -69,7 +69,8 @@ struct root_head {
 	__u64 attached_at;   /* CLOCK_REALTIME, seconds */
 	char why[160];       /* why this engine */
 	char ifname[16];     /* when it was attached */
-	char pad[48];
+	__u64 settled;       /* the gen after whose flip a grace period has passed */
+	char pad[40];
 };
 #define ROOT_ABI 1
 

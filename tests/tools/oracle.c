@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -311,9 +312,9 @@ static void listed(struct order *o, bool *is_there)
 	*is_there = false;
 	cJSON_ArrayForEach(row, rows) {
 		const char *name = cJSON_GetStringValue(cJSON_GetObjectItem(row, "name"));
-		const char *engine_name = cJSON_GetStringValue(cJSON_GetObjectItem(row, "engine"));
+		const char *state = cJSON_GetStringValue(cJSON_GetObjectItem(row, "state"));
 
-		if (!name || !engine_name || !strcmp(engine_name, "foreign"))
+		if (!name || !state || strcmp(state, "running"))
 			continue;
 		*is_there = true;
 		if (strcmp(name, "fpcount") && o->n < MAX_MEMBERS)
@@ -915,7 +916,14 @@ static void prints_are_orders(void)
 	}
 }
 
-static _Noreturn void one_of_many(unsigned number)
+/* Another process may change the members between this one's look and its reorder. */
+static bool is_overtaken(const struct change *ch)
+{
+	return !strcmp(ch->verb, "reorder") && result.status == 2 &&
+	       strstr(result.err, "; name each member once\n") && !result.out[0];
+}
+
+static _Noreturn void one_of_many(unsigned number, unsigned *overtaken, unsigned *locked)
 {
 	unsigned bad = 0;
 
@@ -927,7 +935,7 @@ static _Noreturn void one_of_many(unsigned number)
 		bool is_there;
 
 		switch (random_below(3)) {
-		case 0:
+		case 0: /* to the front or the end, also when it is a member already */
 			ch = change_add(&o, name, name[0] - 'a' + 1, 0);
 			break;
 		case 1:
@@ -941,7 +949,11 @@ static _Noreturn void one_of_many(unsigned number)
 			ch = change_reorder(&o);
 		}
 		command_run(&ch.command, &result);
-		if (result.status && result.status != 4) {
+		if (result.status == 4) {
+			__sync_fetch_and_add(locked, 1);
+		} else if (is_overtaken(&ch)) {
+			__sync_fetch_and_add(overtaken, 1);
+		} else if (result.status) {
 			command_print(&ch.command);
 			fprintf(stderr, "FAULT: exit status %d: %s", result.status, result.err);
 			bad++;
@@ -952,8 +964,11 @@ static _Noreturn void one_of_many(unsigned number)
 
 static void mode_concurrent(void)
 {
+	unsigned *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct order o = { 0 };
 
+	if (shared == MAP_FAILED)
+		die("mmap: %s", strerror(errno));
 	chain_make(&o, 3);
 	traffic_start(traffic, opt.rate);
 	for (unsigned i = 0; i < opt.processes; i++) {
@@ -962,7 +977,7 @@ static void mode_concurrent(void)
 		if (pid < 0)
 			die("fork: %s", strerror(errno));
 		if (!pid)
-			one_of_many(i);
+			one_of_many(i, &shared[0], &shared[1]);
 	}
 	for (unsigned i = 0; i < opt.processes; i++) {
 		int status;
@@ -975,7 +990,8 @@ static void mode_concurrent(void)
 	listing_is_true();
 	traffic_stop(traffic);
 	prints_are_orders();
-	report("changes", "%u processes, %u each,", opt.processes, opt.n);
+	report("changes", "%u processes, %u each, %u gave up waiting, %u reorders named members that had changed,",
+	       opt.processes, opt.n, shared[1], shared[0]);
 }
 
 static void mode_probe(void)

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#define ROOT_CTX struct __sk_buff
+#define ROOT_SHIFT 1
+#define ROOT_END TC_ACT_UNSPEC /* foreign programs after ours still run */
+#include "root.bpf.h"
+
+ROOT_PROGRAM("tc", l3af_tc);

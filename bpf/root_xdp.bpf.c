@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <linux/bpf.h>
+
+#define ROOT_CTX struct xdp_md
+#define ROOT_SHIFT 0
+#define ROOT_END XDP_PASS
+#include "root.bpf.h"
+
+ROOT_PROGRAM("xdp", l3af_xdp);

@@ -1,0 +1,661 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "chainstate.h"
+#include "cleanup.h"
+#include "kf.h"
+#include "object.h"
+
+static void member_close(struct member *m) { cleanup_fd(&m->prog); }
+#define auto_member __attribute__((cleanup(member_close)))
+
+int chain_id_init(struct chain_id *id, const struct iface *iface, enum hook hook)
+{
+	int err = netns_self(&id->netns);
+
+	id->iface = *iface;
+	id->hook = hook;
+	return err ? fail_errno(err, "cannot identify the network namespace") : 0;
+}
+
+static int find(const struct root_view *v, const char *name)
+{
+	for (int i = 0; i < v->n; i++)
+		if (!strcmp(v->member[i].name, name))
+			return i;
+	return -1;
+}
+
+static int find_or_fail(const struct chain *c, const char *name)
+{
+	int i = find(&c->view, name);
+
+	return i >= 0 ? i : fail(-E_USAGE, "%s: is no member of the %s chain of %s", name,
+				 hook_words[c->id.hook], c->id.iface.name);
+}
+
+/* Opening for a change, or only as if for one with --dry-run. */
+static int open_for_change(const struct run *run, const struct bpffs *b, const struct chain_id *id,
+			   struct chain *c)
+{
+	int err = run->dry_run || b->fd < 0 ? 0 : chain_sweep(b, &id->netns);
+
+	chain_init(c);
+	return err ? err : chain_open(b, run->dry_run ? BPFFS_READ : BPFFS_CHANGE, id, c);
+}
+
+static void plan_from_view(const struct root_view *v, struct root_plan *plan)
+{
+	plan->n = v->n;
+	memcpy(plan->member, v->member, sizeof(plan->member));
+	for (int i = 0; i < ROOT_MEMBERS; i++)
+		plan->prog[i] = -1;
+}
+
+static void plan_move(struct root_plan *plan, int from, int to)
+{
+	struct root_desc d = plan->member[from];
+	int prog = plan->prog[from], step = from < to ? 1 : -1;
+
+	for (int i = from; i != to; i += step) {
+		plan->member[i] = plan->member[i + step];
+		plan->prog[i] = plan->prog[i + step];
+	}
+	plan->member[to] = d;
+	plan->prog[to] = prog;
+}
+
+static void plan_append(struct root_plan *plan, const struct member *m)
+{
+	plan->member[plan->n] = m->desc;
+	plan->prog[plan->n++] = m->prog;
+}
+
+static void plan_drop(struct root_plan *plan, int i)
+{
+	plan_move(plan, i, plan->n - 1);
+	plan->n--;
+}
+
+/* A row of counters that no member uses. */
+static __u32 free_stat(const struct root_view *v)
+{
+	__u64 used = 0;
+
+	for (int i = 0; i < v->n; i++)
+		used |= 1ull << v->member[i].stat;
+	return (__u32)__builtin_ctzll(~used);
+}
+
+static int commit(const struct chain *c, const struct root_plan *plan)
+{
+	int bad, err = root_commit(&c->root, plan, &bad);
+
+	if (err == -EINVAL && bad >= 0)
+		return fail(err, "%s: does not fit the chain: it was loaded with another expected attach type, "
+			    "or with or without multi-buffer support unlike the root; adopt it as the first "
+			    "member of a new chain, or load its object instead", plan->member[bad].name);
+	return err ? fail_errno(err, "%s: cannot change the %s chain", c->id.iface.name, hook_words[c->id.hook]) : 0;
+}
+
+static void note(const struct run *run, char op, const struct chain_id *id, const char *name)
+{
+	change_add(run->changes, op, "chain", name);
+	change_str(run->changes, "dev", "%s", id->iface.name);
+	change_str(run->changes, "hook", "%s", hook_words[id->hook]);
+}
+
+/* Where req wants the member; the list has n members without it. */
+static int wanted_index(const struct chain_request *req, const struct root_plan *plan, int self)
+{
+	const char *anchor = req->before ? req->before : req->after;
+	int n = self < 0 ? plan->n : plan->n - 1;
+
+	if (req->position > n + 1)
+		return fail(-E_USAGE, "position %d: the chain will have %d members", req->position, n + 1);
+	if (req->position)
+		return req->position - 1;
+	if (!anchor)
+		return self < 0 ? n : self;
+	for (int i = 0, at = 0; i < plan->n; i++) {
+		if (i == self)
+			continue;
+		if (!strcmp(plan->member[i].name, anchor))
+			return req->before ? at : at + 1;
+		at++;
+	}
+	return fail(-E_USAGE, "%s: is no other member of the chain; it cannot be %s it", anchor,
+		    req->before ? "before" : "after");
+}
+
+static void verdict_words(enum hook hook, __u32 mask, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (int bit = 0; bit < ROOT_VERDICTS; bit++)
+		if (mask & 1u << bit && chain_verdict(hook, bit) && len < size)
+			len += (size_t)snprintf(buf + len, size - len, "%s%s", len ? "," : "",
+						chain_verdict(hook, bit));
+}
+
+static int check_same(const struct chain_id *id, const struct chain_request *req, const struct root_desc *d)
+{
+	auto_object struct object o = { 0 };
+	int err;
+
+	if (req->instance && strcmp(req->instance, d->instance))
+		return fail(-EEXIST, "%s: is a member with instance %s; remove it first", d->name, d->instance);
+	if (!req->object && kf_find(req->name) && d->flags & ROOT_F_BUILTIN)
+		return 0;
+	err = object_read(req, &o);
+	if (!err && memcmp(o.sha256, d->sha256, sizeof(o.sha256)))
+		err = fail(-EEXIST, "%s: is a member of the %s chain of %s with another object; "
+			   "chain replace gives it new code", d->name, hook_words[id->hook], id->iface.name);
+	return err;
+}
+
+/* A member that is there: at most its place and its mask change. */
+static int update_member(const struct run *run, struct chain *c, const struct chain_request *req, int i)
+{
+	struct root_plan plan;
+	__u32 old = c->view.member[i].mask & ~(1u << ROOT_NONE_BIT);
+	char from[96], to[96];
+	int at, err = check_same(&c->id, req, &c->view.member[i]);
+
+	if (err)
+		return err;
+	plan_from_view(&c->view, &plan);
+	at = wanted_index(req, &plan, i);
+	if (at < 0)
+		return at;
+	if (at == i && (!req->continue_mask || req->continue_mask == old))
+		return 0;
+	note(run, '~', &c->id, req->name);
+	if (at != i)
+		change_from_u64(run->changes, "position", (__u64)i + 1, (__u64)at + 1);
+	if (req->continue_mask && req->continue_mask != old) {
+		verdict_words(c->id.hook, old, from, sizeof(from));
+		verdict_words(c->id.hook, req->continue_mask, to, sizeof(to));
+		change_from_str(run->changes, "continue", from, to);
+		plan.member[i].mask = req->continue_mask;
+	}
+	plan_move(&plan, i, at);
+	return run->dry_run ? 0 : commit(c, &plan);
+}
+
+static int insert(const struct chain *c, struct root_plan *plan, const struct member *m, int at)
+{
+	int last = plan->n;
+
+	plan_append(plan, m);
+	plan->member[last].stat = free_stat(&c->view);
+	root_stat_zero(&c->root, plan->member[last].stat);
+	plan_move(plan, last, at);
+	return commit(c, plan);
+}
+
+static int add_to_existing(const struct run *run, const struct bpffs *b, struct chain *c,
+			   const struct chain_request *req, const struct object *o)
+{
+	auto_member struct member m = { .prog = -1 };
+	struct root_plan plan;
+	int at, err;
+
+	if (c->view.n == ROOT_MEMBERS)
+		return fail(-E2BIG, "%s: the %s chain has %d members, the most there can be (the kernel allows "
+			    "33 tail calls for each packet)", c->id.iface.name, hook_words[c->id.hook], ROOT_MEMBERS);
+	if (req->engine != ENGINE_AUTO && req->engine != (enum engine)c->view.head.engine)
+		return fail(-EEXIST, "%s: the %s chain is attached by %s; chain detach it first to change the engine",
+			    c->id.iface.name, hook_words[c->id.hook], engine_words[c->view.head.engine]);
+	if (req->mode != MODE_AUTO && req->mode != (enum xdp_mode)c->view.head.mode)
+		return fail(-EEXIST, "%s: the xdp chain is attached in mode %s; chain detach it first to change the mode",
+			    c->id.iface.name, mode_words[c->view.head.mode]);
+	plan_from_view(&c->view, &plan);
+	at = wanted_index(req, &plan, -1);
+	if (at < 0)
+		return at;
+	note(run, '+', &c->id, req->name);
+	change_u64(run->changes, "position", (__u64)at + 1);
+	if (run->dry_run)
+		return 0;
+	err = object_load(b, &c->id, req, o, &c->view.head, &m);
+	return err ? err : insert(c, &plan, &m, at);
+}
+
+/* What a new chain starts with: a loader of its first member for a given root. */
+struct first {
+	const struct chain_request *req;
+	const struct object *o;  /* NULL: adopted */
+	struct member *adopted;
+	__u32 replace;           /* program on the hook that the root takes over */
+};
+
+static int load_first(const struct bpffs *b, const struct chain_id *id, const struct first *f,
+		      const struct root_head *head, struct member *m)
+{
+	if (f->o)
+		return object_load(b, id, f->req, f->o, head, m);
+	*m = *f->adopted;
+	m->prog = fcntl(f->adopted->prog, F_DUPFD_CLOEXEC, 0);
+	return m->prog < 0 ? fail_errno(-errno, "%s", f->req->name) : 0;
+}
+
+static void cleanup_bpf_object(struct bpf_object **obj) { bpf_object__close(*obj); }
+
+static int pin_link(const struct bpffs *b, const struct chain *c, int link)
+{
+	char path[CHAIN_DIR_LEN + 8];
+	int err;
+
+	if (link < 0)
+		return 0;
+	snprintf(path, sizeof(path), "%s/link", c->dir);
+	err = bpffs_pin(b, link, path);
+	return err ? fail_errno(err, "cannot pin %s/%s", b->dir, path) : 0;
+}
+
+/* The root is complete and pinned; attaching it is the commit. For libxdp the program
+ * exists only from then on, and is pinned after. */
+static int attach_and_pin(const struct bpffs *b, struct chain *c, struct attachment *a, struct bpf_object *obj,
+			  __u32 replace)
+{
+	struct bpf_program *prog = bpf_object__find_program_by_name(obj, root_name(c->id.hook));
+	auto_fd int link = -1;
+	int err = attach_root(&c->id, a, obj, replace, &link);
+
+	if (err)
+		return err;
+	c->view.head.mode = a->mode;
+	err = root_write_head(&c->root, &c->view.head);
+	if (err)
+		return fail_errno(err, "cannot write the description of the chain");
+	if (c->root.prog < 0) {
+		c->root.prog = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 0);
+		err = c->root.prog < 0 ? -errno : root_bind(&c->root);
+		if (!err)
+			err = root_pin(&c->root, b, c->dir);
+		if (err)
+			return fail_errno(err, "cannot pin the root of the chain");
+	}
+	return pin_link(b, c, link);
+}
+
+static int prepare_root(struct chain *c, const struct attachment *a, struct bpf_object **obj)
+{
+	const struct root_head *head = &c->view.head;
+	int err = root_object(&c->root, c->id.hook, head->attach_type, head->flags, obj);
+
+	if (err || a->engine == ENGINE_LIBXDP)
+		return err;
+	err = bpf_object__load(*obj);
+	if (err)
+		return err;
+	c->root.prog = fcntl(bpf_program__fd(bpf_object__find_program_by_name(*obj, root_name(c->id.hook))),
+			     F_DUPFD_CLOEXEC, 0);
+	return c->root.prog < 0 ? -errno : root_bind(&c->root);
+}
+
+static int move_in_place(const struct bpffs *b, const struct chain *c, const char *staging)
+{
+	char parent[CHAIN_DIR_LEN];
+	int err;
+
+	snprintf(parent, sizeof(parent), "%s", c->dir);
+	*strrchr(parent, '/') = '\0';
+	err = bpffs_mkdir(b, parent);
+	if (!err)
+		err = bpffs_remove_tree(b, c->dir);
+	return err ? err : bpffs_rename(b, staging, c->dir);
+}
+
+/* One try to build a chain around its first member, with the attach type and flags in
+ * c->view.head. -ERANGE, unprinted: the driver wants multi-buffer programs; -EBADF,
+ * unprinted: the first member wants another attach type. */
+static int build(const struct bpffs *b, struct chain *c, struct attachment *a, const struct first *f)
+{
+	__attribute__((cleanup(cleanup_bpf_object))) struct bpf_object *obj = NULL;
+	auto_member struct member m = { .prog = -1 };
+	struct root_plan plan = { 0 };
+	char staging[64];
+	int bad, err;
+
+	snprintf(staging, sizeof(staging), "new-%d", getpid());
+	root_close(&c->root);
+	err = bpffs_remove_tree(b, staging);
+	if (!err)
+		err = root_create(&c->root, b, staging);
+	if (!err)
+		err = root_write_head(&c->root, &c->view.head);
+	if (err)
+		return fail_errno(err, "cannot make the maps of a chain");
+	err = load_first(b, &c->id, f, &c->view.head, &m);
+	if (err)
+		return err;
+	plan_append(&plan, &m);
+	err = root_commit(&c->root, &plan, &bad);
+	if (err == -EINVAL && bad == 0 && !f->o)
+		return -EBADF;
+	if (!err)
+		err = prepare_root(c, a, &obj);
+	if (!err && c->root.prog >= 0)
+		err = root_pin(&c->root, b, staging);
+	if (!err)
+		err = move_in_place(b, c, staging);
+	if (err)
+		return fail_errno(err, "cannot make the root of a chain");
+	c->view.head.settled = *c->root.gen;
+	return attach_and_pin(b, c, a, obj, f->replace);
+}
+
+static __u32 other_attach_type(enum hook hook)
+{
+	/* BPF_TCX_INGRESS, BPF_TCX_EGRESS since 6.6 */
+	return hook == HOOK_XDP ? BPF_XDP : hook == HOOK_TC_EGRESS ? 47 : 46;
+}
+
+static int build_with_retry(const struct bpffs *b, struct chain *c, struct attachment *a, const struct first *f,
+			    bool has_frags)
+{
+	unsigned mtu = 0;
+	int err = build(b, c, a, f);
+
+	if (err == -EBADF) {
+		c->view.head.attach_type = other_attach_type(c->id.hook);
+		err = build(b, c, a, f);
+	}
+	if (err == -ERANGE && has_frags) {
+		err = bpffs_remove_tree(b, c->dir);
+		c->view.head.flags = BPF_F_XDP_HAS_FRAGS;
+		if (!err)
+			err = build(b, c, a, f);
+	}
+	if (err == -EBADF)
+		return fail(err, "%s: does not fit any root: the kernel refuses it in a program array", f->req->name);
+	if (err == -ERANGE && iface_mtu(&c->id.iface, &mtu) == 0)
+		return fail(err, "%s: at its MTU (%u here; on veth the peer's counts) the driver takes only "
+			    "multi-buffer programs: compile %s with SEC(\"xdp.frags\"), lower the MTU, or use "
+			    "mode generic", c->id.iface.name, mtu, f->req->name);
+	return err;
+}
+
+static int create(const struct run *run, const struct bpffs *b, struct chain *c, const struct first *f,
+		  bool has_frags)
+{
+	struct attachment a;
+	int err = attach_choose(&c->id, f->req->engine, f->req->mode, f->replace, &a), undo;
+
+	if (!err) {
+		note(run, '+', &c->id, f->req->name);
+		change_u64(run->changes, "position", 1);
+		change_str(run->changes, "engine", "%s", engine_words[a.engine]);
+	}
+	if (err || run->dry_run)
+		return err;
+	err = root_probe(c->id.hook);
+	if (err)
+		return fail_errno(err, "chains cannot work on this kernel (a tail call in a subprogram; Linux 5.10 "
+				  "on x86-64, 6.0 on arm64, with net.core.bpf_jit_enable=1)");
+	c->view.head.abi = ROOT_ABI;
+	c->view.head.engine = a.engine;
+	c->view.head.mode = a.mode;
+	c->view.head.attached_at = (__u64)time(NULL);
+	memcpy(c->view.head.why, a.why, sizeof(a.why));
+	memcpy(c->view.head.ifname, c->id.iface.name, sizeof(c->id.iface.name));
+	err = build_with_retry(b, c, &a, f, has_frags);
+	if (err) {
+		root_close(&c->root);
+		undo = bpffs_remove_tree(b, c->dir);
+		return undo ? fail_errno(err, "and cannot remove %s/%s", b->dir, c->dir) : err;
+	}
+	return 0;
+}
+
+int chain_add(const struct run *run, const struct bpffs *b, const struct chain_id *id,
+	      const struct chain_request *req)
+{
+	auto_chain struct chain c;
+	auto_object struct object o = { 0 };
+	struct first first = { .req = req, .o = &o };
+	struct root_plan empty = { 0 };
+	bool has_frags = false;
+	int i, err = open_for_change(run, b, id, &c);
+
+	if (err)
+		return err;
+	i = c.exists ? find(&c.view, req->name) : -1;
+	if (i >= 0)
+		return update_member(run, &c, req, i);
+	err = object_read(req, &o);
+	if (!err)
+		err = object_has_frags(id, req, &o, &has_frags);
+	if (err)
+		return err;
+	if (c.exists)
+		return add_to_existing(run, b, &c, req, &o);
+	err = wanted_index(req, &empty, -1);
+	return err < 0 ? err : create(run, b, &c, &first, has_frags);
+}
+
+/* After members went: what only they held goes too. */
+static int drop(const struct run *run, const struct bpffs *b, struct chain *c, const struct root_plan *plan)
+{
+	int err;
+
+	if (run->dry_run)
+		return 0;
+	err = commit(c, plan);
+	return err ? err : chain_sweep(b, &c->id.netns);
+}
+
+int chain_remove(const struct run *run, const struct bpffs *b, const struct chain_id *id, const char *name)
+{
+	auto_chain struct chain c;
+	struct root_plan plan;
+	int i, err = open_for_change(run, b, id, &c);
+
+	if (err)
+		return err;
+	i = c.exists ? find(&c.view, name) : -1;
+	if (i < 0)
+		return 0;
+	note(run, '-', id, name);
+	plan_from_view(&c.view, &plan);
+	plan_drop(&plan, i);
+	return drop(run, b, &c, &plan);
+}
+
+int chain_flush(const struct run *run, const struct bpffs *b, const struct chain_id *id)
+{
+	auto_chain struct chain c;
+	struct root_plan plan = { 0 };
+	int err = open_for_change(run, b, id, &c);
+
+	if (err || !c.exists || !c.view.n)
+		return err;
+	for (int i = 0; i < c.view.n; i++)
+		note(run, '-', id, c.view.member[i].name);
+	return drop(run, b, &c, &plan);
+}
+
+int chain_detach(const struct run *run, const struct bpffs *b, const struct chain_id *id)
+{
+	auto_chain struct chain c;
+	struct attachment a = { 0 };
+	int err = open_for_change(run, b, id, &c);
+
+	if (err || !c.exists)
+		return err;
+	for (int i = 0; i < c.view.n; i++)
+		note(run, '-', id, c.view.member[i].name);
+	note(run, '-', id, NULL);
+	if (run->dry_run)
+		return 0;
+	a.engine = (enum engine)c.view.head.engine;
+	a.mode = (enum xdp_mode)c.view.head.mode;
+	err = attach_detach(id, &a, c.root_id, c.root.link);
+	if (err)
+		return err;
+	root_close(&c.root);
+	err = bpffs_remove_tree(b, c.dir);
+	if (err)
+		return fail_errno(err, "cannot remove %s/%s", b->dir, c.dir);
+	return chain_sweep(b, &id->netns);
+}
+
+static void join(const struct root_desc *d, int n, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (int i = 0; i < n && len < size; i++)
+		len += (size_t)snprintf(buf + len, size - len, "%s%s", i ? "," : "", d[i].name);
+}
+
+int chain_reorder(const struct run *run, const struct bpffs *b, const struct chain_id *id,
+		  const struct names *order)
+{
+	auto_chain struct chain c;
+	struct root_plan plan = { 0 };
+	char from[ROOT_MEMBERS * 17], to[ROOT_MEMBERS * 17];
+	int err = open_for_change(run, b, id, &c);
+
+	if (err)
+		return err;
+	join(c.view.member, c.exists ? c.view.n : 0, from, sizeof(from));
+	for (int i = 0; i < order->n; i++) {
+		int at = c.exists ? find(&c.view, order->name[i]) : -1;
+
+		if (at < 0 || order->n != c.view.n)
+			return fail(-E_USAGE, "the %s chain of %s has %s; name each member once", hook_words[id->hook],
+				    id->iface.name, *from ? from : "no members");
+		plan.member[i] = c.view.member[at];
+		plan.prog[i] = -1;
+	}
+	plan.n = order->n;
+	join(plan.member, plan.n, to, sizeof(to));
+	if (!strcmp(from, to))
+		return 0;
+	note(run, '~', id, NULL);
+	change_from_str(run->changes, "order", from, to);
+	return run->dry_run ? 0 : commit(&c, &plan);
+}
+
+/* What a replaced member is loaded from when no object is named. */
+static int complete_request(const struct root_desc *d, struct chain_request *req, char object[PATH_MAX])
+{
+	if (!req->instance)
+		req->instance = d->instance;
+	if (req->object || d->flags & ROOT_F_BUILTIN)
+		return 0;
+	if (d->flags & ROOT_F_ADOPTED)
+		return fail(-E_USAGE, "%s: was adopted and has no object; name one: object FILE", d->name);
+	snprintf(object, PATH_MAX, "%s", d->object);
+	req->object = object;
+	return 0;
+}
+
+int chain_replace(const struct run *run, const struct bpffs *b, const struct chain_id *id,
+		  const struct chain_request *request)
+{
+	auto_chain struct chain c;
+	auto_object struct object o = { 0 };
+	auto_member struct member m = { .prog = -1 };
+	struct chain_request req = *request;
+	struct root_plan plan;
+	struct root_desc *d;
+	char object[PATH_MAX];
+	bool has_frags;
+	int i, err = open_for_change(run, b, id, &c);
+
+	if (err)
+		return err;
+	i = find_or_fail(&c, req.name);
+	if (i < 0)
+		return i;
+	d = &c.view.member[i];
+	err = complete_request(d, &req, object);
+	if (!err)
+		err = object_read(&req, &o);
+	if (!err)
+		err = object_has_frags(id, &req, &o, &has_frags);
+	if (err)
+		return err;
+	if (d->prog_id && !memcmp(o.sha256, d->sha256, sizeof(o.sha256)) && !strcmp(req.instance, d->instance) &&
+	    (!req.program || !strcmp(req.program, d->program)))
+		return 0;
+	note(run, '~', id, req.name);
+	change_str(run->changes, "object", "%s", req.object ? req.object : "built-in");
+	if (run->dry_run)
+		return 0;
+	if (!req.continue_mask)
+		req.continue_mask = d->mask;
+	err = object_load(b, id, &req, &o, &c.view.head, &m);
+	if (err)
+		return err;
+	plan_from_view(&c.view, &plan);
+	m.desc.stat = d->stat;
+	plan.member[i] = m.desc;
+	plan.prog[i] = m.prog;
+	return drop(run, b, &c, &plan);
+}
+
+static bool is_on_hook(const struct chain *c, __u32 prog_id)
+{
+	for (int i = 0; i < c->hook.n; i++)
+		if (c->hook.prog[i].prog_id == prog_id)
+			return true;
+	return false;
+}
+
+int chain_adopt(const struct run *run, const struct bpffs *b, const struct chain_id *id,
+		const struct chain_request *req, __u32 prog_id, const char *pin)
+{
+	auto_chain struct chain c;
+	auto_member struct member m = { .prog = -1 };
+	struct first first = { .req = req, .adopted = &m };
+	struct root_plan plan;
+	int i, at, err = open_for_change(run, b, id, &c);
+
+	if (!err)
+		err = object_adopt(id, req->name, prog_id, pin, &m);
+	if (err)
+		return err;
+	if (req->continue_mask)
+		m.desc.mask = req->continue_mask;
+	i = c.exists ? find(&c.view, req->name) : -1;
+	if (i >= 0 && c.view.member[i].prog_id == m.desc.prog_id)
+		return 0;
+	if (i >= 0)
+		return fail(-EEXIST, "%s: is already a member of the chain, with program %u", req->name,
+			    c.view.member[i].prog_id);
+	if (!c.exists) {
+		first.replace = id->hook == HOOK_XDP && is_on_hook(&c, m.desc.prog_id) ? m.desc.prog_id : 0;
+		return create(run, b, &c, &first, false);
+	}
+	plan_from_view(&c.view, &plan);
+	at = wanted_index(req, &plan, -1);
+	if (at < 0)
+		return at;
+	if (plan.n == ROOT_MEMBERS)
+		return fail(-E2BIG, "%s: the chain has %d members, the most there can be", id->iface.name, ROOT_MEMBERS);
+	note(run, '+', id, req->name);
+	change_u64(run->changes, "position", (__u64)at + 1);
+	return run->dry_run ? 0 : insert(&c, &plan, &m, at);
+}
+
+int chain_has(const struct bpffs *b, const struct chain_id *id, const char *name)
+{
+	auto_chain struct chain c;
+	int err = chain_open(b, BPFFS_READ, id, &c);
+
+	return err ? err : c.exists && find(&c.view, name) >= 0;
+}

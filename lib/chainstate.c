@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chainstate.h"
+#include "cleanup.h"
+#include "kf.h"
+
+static const char *const hook_dirs[] = { "xdp", "tcin", "tcout" };
+
+void chain_dir(const struct chain_id *id, char dir[CHAIN_DIR_LEN])
+{
+	snprintf(dir, CHAIN_DIR_LEN, "chain/%llu/%d/%s", id->netns.id, id->iface.index, hook_dirs[id->hook]);
+}
+
+void chain_close(struct chain *c)
+{
+	root_close(&c->root);
+}
+
+/* Calls fn with the directory of every pinned chain of every network namespace (or of
+ * the one called ns) until it returns non-zero, and returns that. */
+static int each_dir(const struct bpffs *b, const char *ns, int (*fn)(const char *dir, void *arg), void *arg)
+{
+	char path[256], **outer = NULL, **inner = NULL, **hooks = NULL;
+	int n = 0, m = 0, k = 0, ret = bpffs_list(b, "chain", &outer, &n);
+
+	for (int i = 0; !ret && i < n; i++) {
+		if (ns && strcmp(ns, outer[i]))
+			continue;
+		snprintf(path, sizeof(path), "chain/%s", outer[i]);
+		ret = bpffs_list(b, path, &inner, &m);
+		for (int j = 0; !ret && j < m; j++) {
+			snprintf(path, sizeof(path), "chain/%s/%s", outer[i], inner[j]);
+			ret = bpffs_list(b, path, &hooks, &k);
+			for (int l = 0; !ret && l < k; l++) {
+				snprintf(path, sizeof(path), "chain/%s/%s/%s", outer[i], inner[j], hooks[l]);
+				ret = fn(path, arg);
+			}
+			bpffs_list_free(hooks, k);
+		}
+		bpffs_list_free(inner, m);
+	}
+	bpffs_list_free(outer, n);
+	return ret;
+}
+
+struct search {
+	const struct bpffs *b;
+	__u32 prog_id;
+	char dir[CHAIN_DIR_LEN];
+};
+
+static int match_root(const char *dir, void *arg)
+{
+	struct search *s = arg;
+	char path[256];
+	auto_fd int fd = -1;
+	__u32 id = 0;
+
+	snprintf(path, sizeof(path), "%s/root", dir);
+	fd = bpffs_get(s->b, path);
+	if (fd < 0 || root_prog_id(fd, &id) || id != s->prog_id)
+		return 0;
+	snprintf(s->dir, sizeof(s->dir), "%s", dir);
+	return 1;
+}
+
+static bool on_hook(const struct chain *c, __u32 prog_id)
+{
+	for (int i = 0; i < c->hook.n; i++)
+		if (c->hook.prog[i].prog_id == prog_id)
+			return true;
+	return false;
+}
+
+/* Is the pinned root attached to this hook? Its program may be the one thing missing. */
+static int check_attached(struct chain *c)
+{
+	int ret = 0;
+
+	if (c->root.prog >= 0) {
+		ret = root_prog_id(c->root.prog, &c->root_id);
+		c->exists = !ret && on_hook(c, c->root_id);
+		return ret;
+	}
+	for (int i = 0; !ret && i < c->hook.n; i++) {
+		if (!c->hook.prog[i].is_root)
+			continue;
+		ret = root_claim(&c->root, c->hook.prog[i].prog_id);
+		if (ret == 1)
+			c->root_id = c->hook.prog[i].prog_id;
+	}
+	c->exists = ret == 1;
+	return ret < 0 ? ret : 0;
+}
+
+static int make_parent(const struct bpffs *b, const char *dir)
+{
+	char parent[CHAIN_DIR_LEN];
+
+	snprintf(parent, sizeof(parent), "%s", dir);
+	*strrchr(parent, '/') = '\0';
+	return bpffs_mkdir(b, parent);
+}
+
+/* The interface took its chain along into another network namespace, and another one
+ * has its place here: keep the pins, or the kernel would take the chain off there. */
+static int put_aside(const struct bpffs *b, struct chain *c)
+{
+	char aside[CHAIN_DIR_LEN];
+	int err;
+
+	snprintf(aside, sizeof(aside), "chain/moved/%u/%s", c->root_id, hook_dirs[c->id.hook]);
+	err = make_parent(b, aside);
+	return err ? err : bpffs_rename(b, c->dir, aside);
+}
+
+static int clear_dead(const struct bpffs *b, enum bpffs_access access, struct chain *c)
+{
+	int ifindex = 0, err = 0;
+
+	if (c->root.link >= 0)
+		err = link_ifindex(c->root.link, &ifindex);
+	if (err)
+		return fail_errno(err, "%s/%s/link", b->dir, c->dir);
+	if (access == BPFFS_READ) {
+		if (!ifindex)
+			warn("%s: the %s chain pinned for it is not attached (its root was taken off, or its "
+			     "interface was deleted); the next change clears it",
+			     c->id.iface.name, hook_words[c->id.hook]);
+		root_close(&c->root);
+		return 0;
+	}
+	err = ifindex ? put_aside(b, c) : 0;
+	root_close(&c->root);
+	if (!err && !ifindex)
+		err = bpffs_remove_tree(b, c->dir);
+	return err ? fail_errno(err, "cannot clear %s/%s", b->dir, c->dir) : 0;
+}
+
+/* A root runs here and is not pinned here: its interface came from another network
+ * namespace, or pins were removed by hand. */
+static int recover(const struct bpffs *b, enum bpffs_access access, struct chain *c, __u32 prog_id)
+{
+	struct search s = { .b = b, .prog_id = prog_id };
+	int err, found = each_dir(b, NULL, match_root, &s);
+
+	if (found < 0)
+		return found;
+	root_close(&c->root);
+	if (found) {
+		err = root_open(&c->root, b, s.dir);
+		if (!err && access == BPFFS_CHANGE && strcmp(s.dir, c->dir)) {
+			err = make_parent(b, c->dir);
+			if (!err)
+				err = bpffs_remove_tree(b, c->dir);
+			if (!err)
+				err = bpffs_rename(b, s.dir, c->dir);
+		} else if (!err) {
+			snprintf(c->dir, sizeof(c->dir), "%s", s.dir);
+		}
+		if (err != -ENOENT) {
+			c->exists = !err;
+			return err;
+		}
+		root_close(&c->root);
+	}
+	err = root_open_id(&c->root, prog_id);
+	if (err == -ENOENT) {
+		root_close(&c->root);
+		return 0; /* not a root of ours, whatever its name */
+	}
+	if (!err && access == BPFFS_CHANGE)
+		err = root_pin(&c->root, b, c->dir);
+	c->exists = !err;
+	return err;
+}
+
+static int open_pinned(const struct bpffs *b, enum bpffs_access access, struct chain *c)
+{
+	int err = root_open(&c->root, b, c->dir);
+
+	if (err == -ENOENT) {
+		root_close(&c->root);
+		return 0;
+	}
+	if (!err)
+		err = check_attached(c);
+	if (err)
+		return fail_errno(err, "%s/%s", b->dir, c->dir);
+	return c->exists ? 0 : clear_dead(b, access, c);
+}
+
+int chain_open(const struct bpffs *b, enum bpffs_access access, const struct chain_id *id, struct chain *c)
+{
+	int err;
+
+	memset(c, 0, sizeof(*c));
+	chain_init(c);
+	c->id = *id;
+	chain_dir(id, c->dir);
+	err = attach_query(id, &c->hook);
+	if (!err)
+		err = open_pinned(b, access, c);
+	if (err)
+		return err;
+	for (int i = 0; !c->exists && i < c->hook.n; i++) {
+		if (!c->hook.prog[i].is_root)
+			continue;
+		c->root_id = c->hook.prog[i].prog_id;
+		err = recover(b, access, c, c->root_id);
+		if (err)
+			return fail_errno(err, "%s: cannot recover the %s chain of program %u", id->iface.name,
+					  hook_words[id->hook], c->root_id);
+	}
+	if (!c->exists)
+		return 0;
+	if (access == BPFFS_CHANGE && c->root.prog >= 0)
+		err = root_pin(&c->root, b, c->dir);
+	if (!err)
+		err = root_read(&c->root, &c->view);
+	if (!err && c->view.head.abi != ROOT_ABI)
+		return fail(-EPROTO, "%s: the %s chain has layout %u, this l3afctl knows %u", id->iface.name,
+			    hook_words[id->hook], c->view.head.abi, ROOT_ABI);
+	return err ? fail_errno(err, "%s: cannot read the %s chain", id->iface.name, hook_words[id->hook]) : 0;
+}
+
+/* Does anything but its pin hold the root? An interface that moved to another network
+ * namespace does. The program is let go for a moment; its maps stay pinned, so that a
+ * chain that runs elsewhere goes on. */
+static int is_held_elsewhere(const struct bpffs *b, const char *path)
+{
+	auto_fd int fd = bpffs_get(b, path);
+	__u32 id = 0;
+	int err;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	err = root_prog_id(fd, &id);
+	if (!err)
+		err = bpffs_unlink(b, path);
+	if (err)
+		return err;
+	close(take_fd(&fd));
+	fd = bpf_prog_get_fd_by_id(id);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	err = bpffs_pin(b, fd, path);
+	return err ? err : 1;
+}
+
+static int sweep_dir(const char *dir, void *arg)
+{
+	const struct bpffs *b = arg;
+	struct iface iface;
+	auto_fd int link = -1;
+	char path[256];
+	int ifindex = 0, ret = iface_by_index(atoi(strchr(strchr(dir, '/') + 1, '/') + 1), &iface);
+
+	if (ret != -ENODEV)
+		return ret;
+	snprintf(path, sizeof(path), "%s/link", dir);
+	link = bpffs_get(b, path);
+	if (link >= 0) {
+		ret = link_ifindex(link, &ifindex);
+		return ret || ifindex ? ret : bpffs_remove_tree(b, dir);
+	}
+	if (link != -ENOENT)
+		return link;
+	snprintf(path, sizeof(path), "%s/root", dir);
+	ret = is_held_elsewhere(b, path);
+	return ret < 0 ? ret : ret ? 0 : bpffs_remove_tree(b, dir);
+}
+
+struct instances {
+	const struct bpffs *b;
+	char **name; /* those found used are set to NULL */
+	int n;
+};
+
+static int mark_used(const char *dir, void *arg)
+{
+	struct instances *all = arg;
+	auto_root struct root r;
+	auto_free struct root_view *v = calloc(1, sizeof(*v));
+	int err;
+
+	if (!v)
+		return -ENOMEM;
+	root_init(&r);
+	err = root_open(&r, all->b, dir);
+	if (!err)
+		err = root_read(&r, v);
+	for (int i = 0; !err && i < v->n; i++)
+		for (int j = 0; j < all->n; j++)
+			if (all->name[j] && !strcmp(all->name[j], v->member[i].instance)) {
+				free(all->name[j]);
+				all->name[j] = NULL;
+			}
+	return err;
+}
+
+static int sweep_instances(const struct bpffs *b)
+{
+	struct instances all = { .b = b };
+	char path[128];
+	int err = bpffs_list(b, "kf", &all.name, &all.n);
+
+	if (!err && all.n)
+		err = each_dir(b, NULL, mark_used, &all);
+	for (int i = 0; !err && i < all.n; i++) {
+		if (!all.name[i] || kf_find(all.name[i]))
+			continue; /* what an operator set for a built-in function outlives its members */
+		snprintf(path, sizeof(path), "kf/%s", all.name[i]);
+		err = bpffs_remove_tree(b, path);
+	}
+	bpffs_list_free(all.name, all.n);
+	/* pins removed by hand make a chain unreadable here: then nothing is swept */
+	return err == -ENOENT ? 0 : err;
+}
+
+int chain_sweep(const struct bpffs *b, const struct netns *ns)
+{
+	char name[32];
+	int err;
+
+	snprintf(name, sizeof(name), "%llu", ns->id);
+	err = each_dir(b, name, sweep_dir, (void *)b);
+	if (!err)
+		err = sweep_instances(b);
+	return err ? fail_errno(err, "cannot sweep %s", b->dir) : 0;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "cleanup.h"
+#include "nl.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+int netns_enter(const char *ns)
+{
+	char path[4096];
+	auto_fd int fd = -1;
+	int err;
+
+	if (strchr(ns, '/'))
+		snprintf(path, sizeof(path), "%s", ns);
+	else if (ns[strspn(ns, "0123456789")] == '\0')
+		snprintf(path, sizeof(path), "/proc/%s/ns/net", ns);
+	else
+		snprintf(path, sizeof(path), "/run/netns/%s", ns);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		err = -errno;
+		return fail_errno(err, "network namespace %s: %s", ns, path);
+	}
+	if (setns(fd, CLONE_NEWNET)) {
+		err = -errno;
+		return err == -EINVAL ? fail(err, "network namespace %s: %s is not one", ns, path)
+				      : fail_errno(err, "network namespace %s", ns);
+	}
+	return 0;
+}
+
+int netns_self(struct netns *ns)
+{
+	auto_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(ns->id);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	ns->is_cookie = getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &ns->id, &len) == 0;
+	if (ns->is_cookie)
+		return 0;
+	if (stat("/proc/thread-self/ns/net", &st))
+		return -errno;
+	ns->id = st.st_ino;
+	return 0;
+}
+
+int iface_by_name(const char *name, struct iface *i)
+{
+	memset(i, 0, sizeof(*i));
+	if (strlen(name) >= sizeof(i->name))
+		return -ENODEV;
+	strcpy(i->name, name);
+	i->index = (int)if_nametoindex(name);
+	return i->index ? 0 : -ENODEV;
+}
+
+int iface_by_index(int index, struct iface *i)
+{
+	memset(i, 0, sizeof(*i));
+	i->index = index;
+	if (!if_indextoname((unsigned)index, i->name))
+		return errno == ENXIO ? -ENODEV : -errno;
+	return 0;
+}
+
+int iface_mtu(const struct iface *i, unsigned *mtu)
+{
+	auto_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq req = { 0 };
+
+	if (fd < 0)
+		return -errno;
+	memcpy(req.ifr_name, i->name, sizeof(i->name));
+	if (ioctl(fd, SIOCGIFMTU, &req))
+		return -errno;
+	*mtu = (unsigned)req.ifr_mtu;
+	return 0;
+}
+
+struct filter_walk {
+	int (*fn)(const struct tc_filter *f, void *arg);
+	void *arg;
+	int err;
+};
+
+static int filter_option(const struct nlattr *attr, void *data)
+{
+	struct tc_filter *f = data;
+
+	if (mnl_attr_get_type(attr) == TCA_BPF_ID)
+		f->prog_id = mnl_attr_get_u32(attr);
+	else if (mnl_attr_get_type(attr) == TCA_BPF_NAME)
+		snprintf(f->name, sizeof(f->name), "%s", mnl_attr_get_str(attr));
+	return MNL_CB_OK;
+}
+
+struct filter_attrs {
+	const struct nlattr *options;
+	bool is_bpf;
+};
+
+static int filter_attr(const struct nlattr *attr, void *data)
+{
+	struct filter_attrs *a = data;
+
+	if (mnl_attr_get_type(attr) == TCA_KIND)
+		a->is_bpf = !strcmp(mnl_attr_get_str(attr), "bpf");
+	else if (mnl_attr_get_type(attr) == TCA_OPTIONS)
+		a->options = attr;
+	return MNL_CB_OK;
+}
+
+static int filter_message(const struct nlmsghdr *nlh, void *data)
+{
+	const struct tcmsg *tcm = mnl_nlmsg_get_payload(nlh);
+	struct filter_walk *w = data;
+	struct filter_attrs a = { 0 };
+	struct tc_filter f = { .handle = tcm->tcm_handle,
+			       .priority = (__u16)(TC_H_MAJ(tcm->tcm_info) >> 16) };
+
+	mnl_attr_parse(nlh, sizeof(*tcm), filter_attr, &a);
+	if (!a.is_bpf || !a.options)
+		return MNL_CB_OK;
+	mnl_attr_parse_nested(a.options, filter_option, &f);
+	if (f.prog_id)
+		w->err = w->fn(&f, w->arg);
+	return w->err ? MNL_CB_ERROR : MNL_CB_OK;
+}
+
+static void cleanup_mnl(struct mnl_socket **s)
+{
+	if (*s)
+		mnl_socket_close(*s);
+}
+
+int tc_filters(const struct iface *i, bool egress,
+	       int (*fn)(const struct tc_filter *f, void *arg), void *arg)
+{
+	__attribute__((cleanup(cleanup_mnl))) struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	char buf[32768];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct filter_walk w = { fn, arg, 0 };
+	struct tcmsg *tcm;
+	ssize_t n;
+	int ret;
+
+	if (!nl || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0)
+		return -errno;
+	nlh->nlmsg_type = RTM_GETTFILTER;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	nlh->nlmsg_seq = 1;
+	tcm = mnl_nlmsg_put_extra_header(nlh, sizeof(*tcm));
+	tcm->tcm_family = AF_UNSPEC;
+	tcm->tcm_ifindex = i->index;
+	tcm->tcm_parent = TC_H_MAKE(TC_H_CLSACT, egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
+	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	do {
+		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+		if (n < 0)
+			return -errno;
+		ret = mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl), filter_message, &w);
+	} while (ret > MNL_CB_STOP);
+	if (w.err)
+		return w.err;
+	/* without clsact the kernel says EINVAL or ENOENT */
+	return ret < 0 && errno != EINVAL && errno != ENOENT ? -errno : 0;
+}
