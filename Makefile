@@ -11,6 +11,9 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 B := build
+# make V=1 shows the commands
+Q := $(if $(V),,@)
+say = @printf '  %-4s %s\n' $1 $@
 
 CC ?= gcc
 CLANG ?= clang
@@ -38,20 +41,23 @@ SKEL := $(BPFSRC:bpf/%.bpf.c=$(B)/bpf/%.skel.h)
 all: $(B)/l3afctl
 
 $(B)/l3afctl: $(OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
 
 $(B)/%.o: %.c | $(SKEL)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $<
-	$(LLVM_STRIP) -g $@.tmp
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $<
+	$(Q)$(LLVM_STRIP) -g $@.tmp
 	@mv $@.tmp $@
 
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name $* >$@.tmp
+	$(Q)$(BPFTOOL) gen skeleton $< name $* >$@.tmp
 	@mv $@.tmp $@
 
 # Test programs, third-party-style objects, and the members that mark test packets

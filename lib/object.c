@@ -290,13 +290,15 @@ static int pin_maps(const struct bpffs *b, struct bpf_object *obj, const char *i
 {
 	struct bpf_map *map;
 	char path[128];
-	int err;
+	int err = 0;
 
-	snprintf(path, sizeof(path), "kf/%s", instance);
-	err = bpffs_mkdir(b, path);
 	bpf_object__for_each_map(map, obj) {
 		if (err || !is_shared_map(map))
 			continue;
+		snprintf(path, sizeof(path), "kf/%s", instance);
+		err = bpffs_mkdir(b, path);
+		if (err)
+			break;
 		snprintf(path, sizeof(path), "kf/%s/%s", instance, bpf_map__name(map));
 		err = bpffs_pin(b, bpf_map__fd(map), path);
 		if (err == -EEXIST)
@@ -308,9 +310,9 @@ static int pin_maps(const struct bpffs *b, struct bpf_object *obj, const char *i
 /* The verifier's last word: the line before its statistics. */
 static const char *verdict_line(char *log)
 {
-	char *last = "", *line = strtok(log, "\n");
+	const char *last = "";
 
-	for (; line; line = strtok(NULL, "\n"))
+	for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n"))
 		if (strncmp(line, "processed ", 10) && strncmp(line, "verification time", 17) && *line)
 			last = line;
 	return last;

@@ -224,7 +224,7 @@ static int map_id(int fd, __u32 *id)
 int root_claim(struct root *r, __u32 prog_id)
 {
 	auto_fd int fd = bpf_prog_get_fd_by_id(prog_id);
-	__u32 ids[64] = { 0 }, slots;
+	__u32 ids[64] = { 0 }, slots = 0;
 	struct bpf_prog_info info = { .nr_map_ids = 64, .map_ids = (__u64)(uintptr_t)ids };
 	__u32 len = sizeof(info);
 	int err = map_id(r->map[ROOT_MAP_SLOTS], &slots);
