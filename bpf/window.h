@@ -18,9 +18,9 @@
 #define WINDOW_COUNT_BITS 22
 #define WINDOW_COUNT_MAX ((1ULL << WINDOW_COUNT_BITS) - 1)
 #define WINDOW_INDEX_MAX ((1ULL << 20) - 1)
-/* A CPU that took its time before another one moved the word on may find the word so
- * many windows ahead; any other distance means that the word is old. */
-#define WINDOW_SKEW 1024
+/* A CPU that took its time while another one moved the word on finds it this many windows
+ * ahead at most; any other distance means that the word is old. */
+#define WINDOW_SKEW 16
 
 struct window {
 	__u64 index, previous, current, elapsed;
@@ -39,6 +39,8 @@ window_inline struct window window_at(__u64 word, __u64 now_us, __u32 window_us)
 	__u64 index = word >> (2 * WINDOW_COUNT_BITS);
 	__u64 age = (w.index - index) & WINDOW_INDEX_MAX;
 
+	if (!word)
+		return w;
 	if (age == 0 || age > WINDOW_INDEX_MAX - WINDOW_SKEW) {
 		w.previous = (word >> WINDOW_COUNT_BITS) & WINDOW_COUNT_MAX;
 		w.current = word & WINDOW_COUNT_MAX;
