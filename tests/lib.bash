@@ -102,7 +102,8 @@ residue() {
 				sed "s/^/$ns: $dev: /"
 		done
 	done
-	find "$BPFFS" /sys/fs/bpf ! -type d ! -path "$STATE/meta"
+	# maps.debug and progs.debug are the kernel's own
+	find "$BPFFS" /sys/fs/bpf -type f ! -name "*.debug" ! -path "$STATE/meta"
 }
 
 # no_residue: for the end of a test
