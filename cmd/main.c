@@ -54,9 +54,11 @@ static const struct cmd *cmd_find(const struct cmd *table, const char *word)
 
 static void place_enter(struct place *p, const struct cmd *c)
 {
+	static const struct arg none[] = { { 0 } };
 	size_t used = strlen(p->name);
 
 	p->sub = c->sub;
+	p->args = c->args ? c->args : none;
 	if (c->sub == objects) {
 		p->is_help = true;
 		p->cmd = NULL;
@@ -116,7 +118,6 @@ static int options_check(const struct place *p, const struct settings *s)
 
 static int command_run(struct settings *s, const struct place *p, int argc, char **argv)
 {
-	static const struct arg no_args[] = { { 0 } };
 	const struct cmd *c = p->cmd;
 	auto_free void *params = calloc(1, c->params_size + 1);
 	auto_changes struct changes *changes = changes_new();
@@ -128,7 +129,7 @@ static int command_run(struct settings *s, const struct place *p, int argc, char
 	if (!err && s->netns)
 		err = netns_enter(s->netns);
 	if (!err)
-		err = args_parse(p->name, c->args ? c->args : no_args, argc, argv, params, &given);
+		err = args_parse(p->name, p->args, argc, argv, params, &given);
 	if (err)
 		return err;
 	s->run.changes = changes;

@@ -148,6 +148,13 @@ static void masks_set(struct bpf_object *obj)
 		die("bank");
 }
 
+/* "2.1", or "-" where the divisor is within the clock's resolution. */
+static const char *ratio(double a, double b, char buf[16])
+{
+	snprintf(buf, 16, b >= 5 ? "%.2f" : "-", a / b);
+	return buf;
+}
+
 /* Least squares of raw over members. */
 static double slope(const struct series *s, int n)
 {
@@ -197,9 +204,12 @@ static int hops(int argc, char **argv)
 	for (int i = 0; i < roots; i++) {
 		const struct series *c = &s[1 + i], *a = c + roots, *b = a + roots;
 
-		printf("%-8d %4.0f raw %4.0f net     %4.0f raw %4.0f net     %4.0f raw %4.0f net     %.2f  %.2f\n", c->members,
-		       c->raw, c->raw - s[0].raw, a->raw, a->raw - s[0].raw, b->raw, b->raw - s[0].raw,
-		       (c->raw - s[0].raw) / (a->raw - s[0].raw), (c->raw - s[0].raw) / (b->raw - s[0].raw));
+		double base_ns = s[0].raw;
+		char one[16], other[16];
+
+		printf("%-8d %4.0f raw %4.0f net     %4.0f raw %4.0f net     %4.0f raw %4.0f net     %s  %s\n", c->members,
+		       c->raw, c->raw - base_ns, a->raw, a->raw - base_ns, b->raw, b->raw - base_ns,
+		       ratio(c->raw - base_ns, a->raw - base_ns, one), ratio(c->raw - base_ns, b->raw - base_ns, other));
 	}
 	flip = slope(s + 1, roots);
 	peer = slope(s + 1 + roots, roots);

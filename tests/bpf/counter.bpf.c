@@ -3,6 +3,10 @@
  * each hook. */
 #include "udp.h"
 
+#ifndef STEP
+#define STEP 1
+#endif
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -20,8 +24,8 @@ static __always_inline void count(__u16 port)
 	if (port != 7001)
 		return;
 	if (n)
-		__sync_fetch_and_add(n, 1);
-	__sync_fetch_and_add(&seen_global, 1);
+		__sync_fetch_and_add(n, STEP);
+	__sync_fetch_and_add(&seen_global, STEP);
 }
 
 SEC("xdp")
