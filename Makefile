@@ -60,12 +60,70 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 	$(Q)$(BPFTOOL) gen skeleton $< name $* >$@.tmp
 	@mv $@.tmp $@
 
+# Test programs, third-party-style objects, and the members that mark test packets
+TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
+FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
+
+tests: all test-objects $(B)/tests/oracle
+test-objects: $(TESTOBJ) $(FPOBJ)
+
+$(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $<
+	$(LLVM_STRIP) -g $@.tmp
+	@mv $@.tmp $@
+
+$(B)/tests/fp%.bpf.o: tests/tools/fp.bpf.c tests/tools/fp.h
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -DID=$* -c -o $@ $<
+
+$(B)/tests/fpcount.bpf.o: tests/tools/fpcount.bpf.c tests/tools/fp.h
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(B)/tests/oracle: tests/tools/oracle.c tests/tools/command.c tests/tools/traffic.c \
+		tests/tools/command.h tests/tools/traffic.h tests/tools/fp.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) -pthread -lbpf -lcjson
+
+$(B)/tests/bench: tests/bench.c bpf/root.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lbpf
+
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
+	tests/bench
+
+# What has to be there on Debian 12, to build and to test
+DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libelf-dev zlib1g-dev \
+	bats busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod mandoc nftables python3-minimal \
+	qemu-system-x86 shellcheck strace util-linux xdp-tools xz-utils zsh zstd
+
+deps:
+	@have=$$(dpkg-query -W -f '$${db:Status-Status}:$${Package}\n' $(DEPS) 2>/dev/null | sed -n 's/^installed://p'); \
+	missing=$$(for p in $(DEPS); do echo "$$have" | grep -qx "$$p" || echo "$$p"; done); \
+	[ -z "$$missing" ] || { echo installing $$missing; export DEBIAN_FRONTEND=noninteractive; \
+		set -- apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $$missing; \
+		"$$@" >/dev/null 2>&1 || { apt-get update -qq && "$$@" >/dev/null; }; }
+
+check: deps
+	rm -rf $(B)
+	+@$(MAKE) --no-print-directory -j$$(nproc) tests
+	@tests/run
+
+check-vm: deps
+	+@$(MAKE) --no-print-directory -j$$(nproc) tests
+	@tests/run vm:5.10 vm:6.1 vm:6.12 vm:7.2
+
+demo: deps
+	+@$(MAKE) --no-print-directory -s -j$$(nproc) all test-objects
+	@contrib/demo
+
 clean:
 	rm -rf $(B)
 
--include $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d)
+-include $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d)
 
-.PHONY: all clean
+.PHONY: all bench check check-vm clean demo deps test-objects tests
 .DELETE_ON_ERROR:
 
 # every object that has a manual page has a link that selects it

@@ -263,30 +263,42 @@ static int pin_link(const struct bpffs *b, const struct chain *c, int link)
 	return err ? fail_errno(err, "cannot pin %s/%s", b->dir, path) : 0;
 }
 
+/* What attaching leaves to be written and pinned. */
+static int finish_attached(const struct bpffs *b, struct chain *c, struct bpf_object *obj, int link)
+{
+	struct bpf_program *prog = bpf_object__find_program_by_name(obj, root_name(c->id.hook));
+	int err = root_write_head(&c->root, &c->view.head);
+
+	if (!err && c->root.prog < 0) {
+		c->root.prog = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 0);
+		err = c->root.prog < 0 ? -errno : root_bind(&c->root);
+		if (!err)
+			err = root_pin(&c->root, b, c->dir);
+	}
+	if (err)
+		return fail_errno(err, "cannot pin the root of the chain");
+	return pin_link(b, c, link);
+}
+
 /* The root is complete and pinned; attaching it is the commit. For libxdp the program
  * exists only from then on, and is pinned after. */
 static int attach_and_pin(const struct bpffs *b, struct chain *c, struct attachment *a, struct bpf_object *obj,
 			  __u32 replace)
 {
-	struct bpf_program *prog = bpf_object__find_program_by_name(obj, root_name(c->id.hook));
 	auto_fd int link = -1;
-	int err = attach_root(&c->id, a, obj, replace, &link);
+	__u32 prog_id = 0;
+	int err = attach_root(&c->id, a, obj, replace, &link), undo;
 
 	if (err)
 		return err;
 	c->view.head.mode = a->mode;
-	err = root_write_head(&c->root, &c->view.head);
-	if (err)
-		return fail_errno(err, "cannot write the description of the chain");
-	if (c->root.prog < 0) {
-		c->root.prog = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 0);
-		err = c->root.prog < 0 ? -errno : root_bind(&c->root);
-		if (!err)
-			err = root_pin(&c->root, b, c->dir);
-		if (err)
-			return fail_errno(err, "cannot pin the root of the chain");
-	}
-	return pin_link(b, c, link);
+	err = finish_attached(b, c, obj, link);
+	if (!err)
+		return 0;
+	undo = root_prog_id(bpf_program__fd(bpf_object__find_program_by_name(obj, root_name(c->id.hook))), &prog_id);
+	if (!undo)
+		undo = attach_detach(&c->id, a, prog_id, link);
+	return undo ? undo : err;
 }
 
 static int prepare_root(struct chain *c, const struct attachment *a, struct bpf_object **obj)
@@ -326,7 +338,7 @@ static int build(const struct bpffs *b, struct chain *c, struct attachment *a, c
 	auto_member struct member m = { .prog = -1 };
 	struct root_plan plan = { 0 };
 	char staging[64];
-	int bad, err;
+	int bad = -1, err;
 
 	snprintf(staging, sizeof(staging), "new-%d", getpid());
 	root_close(&c->root);
@@ -341,11 +353,11 @@ static int build(const struct bpffs *b, struct chain *c, struct attachment *a, c
 	if (err)
 		return err;
 	plan_append(&plan, &m);
-	err = root_commit(&c->root, &plan, &bad);
+	err = prepare_root(c, a, &obj);
+	if (!err)
+		err = root_commit(&c->root, &plan, &bad);
 	if (err == -EINVAL && bad == 0 && !f->o)
 		return -EBADF;
-	if (!err)
-		err = prepare_root(c, a, &obj);
 	if (!err && c->root.prog >= 0)
 		err = root_pin(&c->root, b, staging);
 	if (!err)
@@ -391,7 +403,7 @@ static int create(const struct run *run, const struct bpffs *b, struct chain *c,
 		  bool has_frags)
 {
 	struct attachment a;
-	int err = attach_choose(&c->id, f->req->engine, f->req->mode, f->replace, &a), undo;
+	int undo, err = attach_choose(&c->id, f->req->engine, f->req->mode, f->replace, &a);
 
 	if (!err) {
 		note(run, '+', &c->id, f->req->name);
@@ -411,12 +423,26 @@ static int create(const struct run *run, const struct bpffs *b, struct chain *c,
 	memcpy(c->view.head.why, a.why, sizeof(a.why));
 	memcpy(c->view.head.ifname, c->id.iface.name, sizeof(c->id.iface.name));
 	err = build_with_retry(b, c, &a, f, has_frags);
-	if (err) {
-		root_close(&c->root);
-		undo = bpffs_remove_tree(b, c->dir);
-		return undo ? fail_errno(err, "and cannot remove %s/%s", b->dir, c->dir) : err;
-	}
-	return 0;
+	if (!err)
+		return 0;
+	root_close(&c->root);
+	undo = chain_unpin(b, c->dir);
+	return undo ? fail_errno(err, "and cannot remove %s/%s", b->dir, c->dir) : err;
+}
+
+/* After a failure: nothing of the attempt stays pinned. */
+static int undo_failed(const struct run *run, const struct bpffs *b, const struct chain_id *id, int err)
+{
+	char staging[64];
+	int undo;
+
+	if (!err || run->dry_run)
+		return err;
+	snprintf(staging, sizeof(staging), "new-%d", getpid());
+	undo = bpffs_remove_tree(b, staging);
+	if (!undo)
+		undo = chain_sweep(b, &id->netns);
+	return err; /* the first error counts; the next command sweeps again */
 }
 
 int chain_add(const struct run *run, const struct bpffs *b, const struct chain_id *id,
@@ -439,10 +465,10 @@ int chain_add(const struct run *run, const struct bpffs *b, const struct chain_i
 		err = object_has_frags(id, req, &o, &has_frags);
 	if (err)
 		return err;
-	if (c.exists)
-		return add_to_existing(run, b, &c, req, &o);
-	err = wanted_index(req, &empty, -1);
-	return err < 0 ? err : create(run, b, &c, &first, has_frags);
+	err = c.exists ? add_to_existing(run, b, &c, req, &o) : wanted_index(req, &empty, -1);
+	if (!err && !c.exists)
+		err = create(run, b, &c, &first, has_frags);
+	return undo_failed(run, b, id, err);
 }
 
 /* After members went: what only they held goes too. */
@@ -505,7 +531,7 @@ int chain_detach(const struct run *run, const struct bpffs *b, const struct chai
 	if (err)
 		return err;
 	root_close(&c.root);
-	err = bpffs_remove_tree(b, c.dir);
+	err = chain_unpin(b, c.dir);
 	if (err)
 		return fail_errno(err, "cannot remove %s/%s", b->dir, c.dir);
 	return chain_sweep(b, &id->netns);
@@ -600,7 +626,7 @@ int chain_replace(const struct run *run, const struct bpffs *b, const struct cha
 		req.continue_mask = d->mask;
 	err = object_load(b, id, &req, &o, &c.view.head, &m);
 	if (err)
-		return err;
+		return undo_failed(run, b, id, err);
 	plan_from_view(&c.view, &plan);
 	m.desc.stat = d->stat;
 	plan.member[i] = m.desc;
@@ -639,7 +665,7 @@ int chain_adopt(const struct run *run, const struct bpffs *b, const struct chain
 			    c.view.member[i].prog_id);
 	if (!c.exists) {
 		first.replace = id->hook == HOOK_XDP && is_on_hook(&c, m.desc.prog_id) ? m.desc.prog_id : 0;
-		return create(run, b, &c, &first, false);
+		return undo_failed(run, b, id, create(run, b, &c, &first, false));
 	}
 	plan_from_view(&c.view, &plan);
 	at = wanted_index(req, &plan, -1);

@@ -35,6 +35,8 @@ must_use int chain_open(const struct bpffs *b, enum bpffs_access access, const s
  * in this network namespace, instances of third-party objects without a member. */
 must_use int chain_sweep(const struct bpffs *b, const struct netns *ns);
 
+/* A chain's directory and the empty ones above it. Prints nothing. */
+must_use int chain_unpin(const struct bpffs *b, const char *dir);
 void chain_dir(const struct chain_id *id, char dir[CHAIN_DIR_LEN]);
 
 #endif

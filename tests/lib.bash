@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# shellcheck shell=bash
+# What every bats file loads. A file runs in namespaces of its own (tests/run FILE).
+
+bats_require_minimum_version 1.5.0
+[[ -n ${L3AF_TEST_BPFFS-} ]] || { echo "run it by: tests/run $BATS_TEST_FILENAME" >&2; exit 1; }
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=${L3AF_BUILD:-$TOP/build}
+BPFFS=$L3AF_TEST_BPFFS # private to this file
+STATE=$BPFFS/l3af
+FP=$BUILD/tests        # test objects and tools
+export BUILD BPFFS STATE FP
+
+# in_ns NS COMMAND...: enters only the network namespace ("ip netns exec" would hide bpffs)
+in_ns() {
+	local ns=$1
+	shift
+	nsenter --net="/run/netns/$ns" "$@"
+}
+
+# l3af ARGS...: l3afctl on the private bpffs, in the network namespace $NS (srv)
+l3af() {
+	in_ns "${NS:-srv}" "$BUILD/l3afctl" --bpffs "$BPFFS" "$@"
+}
+
+# quiet_netns NAME: a network namespace that sends nothing of its own accord
+quiet_netns() {
+	ip netns add "$1"
+	# shellcheck disable=SC2016
+	in_ns "$1" bash -c 'cd /proc/sys/net/ipv6/conf && for c in all default; do
+		echo 0 >$c/accept_ra; echo 0 >$c/accept_dad; echo 0 >$c/router_solicitations
+		echo 1 >$c/addr_gen_mode; done'
+	in_ns "$1" ip link set lo up
+}
+
+# pair [SRV [CLI]]: two hosts, SRV with s0 10.77.0.1 fd77::1, CLI with c0 10.77.0.2
+# fd77::2; neighbours known, no stray packet
+pair() {
+	local srv=${1:-srv} cli=${2:-cli}
+	quiet_netns "$srv"
+	quiet_netns "$cli"
+	wire "$srv" s0 1 "$cli" c0 2
+}
+
+# wire NS1 IF1 N1 NS2 IF2 N2: a veth pair; end N has the addresses 10.77.0.N/24 fd77::N/64
+# and the MAC 02:77:00:00:00:0N
+wire() {
+	local mac1=02:77:00:00:00:0$3 mac2=02:77:00:00:00:0$6
+	ip link add "$2" address "$mac1" netns "$1" type veth \
+		peer name "$5" address "$mac2" netns "$4"
+	wire_end "$1" "$2" "$3" "$6" "$mac2"
+	wire_end "$4" "$5" "$6" "$3" "$mac1"
+}
+wire_end() {
+	in_ns "$1" ip -b - <<-END
+		link set $2 multicast off up
+		addr add 10.77.0.$3/24 dev $2
+		addr add fd77::$3/64 dev $2 nodad
+		neigh replace 10.77.0.$4 lladdr $5 dev $2 nud permanent
+		neigh replace fd77::$4 lladdr $5 dev $2 nud permanent
+	END
+}
+
+# refuses STATUS MESSAGE COMMAND...: exactly that exit status and that message on
+# stderr, nothing on stdout
+refuses() {
+	local want=$1 message=$2
+	shift 2
+	run --separate-stderr "$@"
+	# shellcheck disable=SC2154  # stderr is set by run
+	if [[ $status -ne $want || -n $output || $stderr != "$message" ]]; then
+		printf '%s\n' "command: $*" "status: $status, wanted $want" "stdout: $output" \
+			"stderr: $stderr" "wanted: $message"
+		return 1
+	fi
+}
+
+# does OUTPUT COMMAND...: exit status 0, exactly that output, nothing on stderr
+does() {
+	local want=$1
+	shift
+	run --separate-stderr "$@"
+	if [[ $status -ne 0 || $output != "$want" || -n $stderr ]]; then
+		printf '%s\n' "command: $*" "status: $status" "stdout: $output" "wanted: $want" \
+			"stderr: $stderr"
+		return 1
+	fi
+}
+
+# residue: prints what is attached in any network namespace and what is pinned beside
+# the layout version; prints nothing when all is clean
+residue() {
+	local ns dev
+	for ns in /run/netns/*; do
+		ns=${ns##*/}
+		[[ $ns != '*' ]] || continue
+		in_ns "$ns" ip -d link show | grep -E 'prog/(xdp|tc)' | sed "s/^/$ns: /"
+		for dev in $(in_ns "$ns" ip -br link | sed 's/[@ ].*//'); do
+			{ in_ns "$ns" tc filter show dev "$dev" ingress
+				in_ns "$ns" tc filter show dev "$dev" egress; } 2>/dev/null |
+				sed "s/^/$ns: $dev: /"
+		done
+	done
+	find "$BPFFS" /sys/fs/bpf ! -type d ! -path "$STATE/meta"
+}
+
+# no_residue: for the end of a test
+no_residue() {
+	local left
+	left=$(residue)
+	[[ -z $left ]] || { printf 'left behind:\n%s\n' "$left"; return 1; }
+}
+
+# figure TEXT: a number worth seeing in the summary of tests/run
+figure() { echo "# = $*" >&3; }
