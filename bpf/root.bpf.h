@@ -40,7 +40,7 @@ const volatile __u32 cpus = 1;
 	{                                                         \
 		int verdict = ROOT_NONE;                          \
                                                                   \
-		bpf_tail_call_static(ctx, &slots, n);             \
+		bpf_tail_call(ctx, &slots, n);                    \
 		asm volatile("" : "+r"(verdict));                 \
 		return verdict;                                   \
 	}
