@@ -125,3 +125,38 @@ clean:
 
 .PHONY: all bench check check-vm clean demo deps test-objects tests
 .DELETE_ON_ERROR:
+
+# every object that has a manual page has a link that selects it
+LINKS := $(patsubst man/l3afctl-%.8,%,$(wildcard man/l3afctl-*.8))
+DATADIR ?= $(PREFIX)/share
+BASHDIR := $(DATADIR)/bash-completion/completions
+ZSHDIR := $(DATADIR)/zsh/site-functions
+FISHDIR := $(DATADIR)/fish/vendor_completions.d
+
+install: $(B)/l3afctl
+	install -d $(addprefix $(DESTDIR),$(SBINDIR) $(MANDIR)/man8 $(BASHDIR) $(ZSHDIR) $(FISHDIR))
+	install -m 755 $(B)/l3afctl $(DESTDIR)$(SBINDIR)/l3afctl
+	install -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 completions/l3afctl.bash $(DESTDIR)$(BASHDIR)/l3afctl
+	install -m 644 completions/_l3afctl $(DESTDIR)$(ZSHDIR)/_l3afctl
+	install -m 644 completions/l3afctl.fish $(DESTDIR)$(FISHDIR)/l3afctl.fish
+	for o in $(LINKS); do \
+		ln -sf l3afctl $(DESTDIR)$(SBINDIR)/l3af-$$o && \
+		ln -sf l3afctl-$$o.8 $(DESTDIR)$(MANDIR)/man8/l3af-$$o.8 && \
+		ln -sf l3afctl $(DESTDIR)$(BASHDIR)/l3af-$$o && \
+		ln -sf l3afctl.fish $(DESTDIR)$(FISHDIR)/l3af-$$o.fish || exit 1; \
+	done
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(SBINDIR)/l3afctl $(LINKS:%=$(SBINDIR)/l3af-%) \
+		$(patsubst man/%,$(MANDIR)/man8/%,$(wildcard man/*.8)) $(LINKS:%=$(MANDIR)/man8/l3af-%.8) \
+		$(BASHDIR)/l3afctl $(LINKS:%=$(BASHDIR)/l3af-%) $(ZSHDIR)/_l3afctl \
+		$(FISHDIR)/l3afctl.fish $(LINKS:%=$(FISHDIR)/l3af-%.fish))
+
+tests: $(patsubst %.c,$(B)/%,$(wildcard tests/unit_*.c))
+
+$(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.o $(B)/lib/err.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
+
+.PHONY: install uninstall

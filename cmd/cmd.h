@@ -52,7 +52,8 @@ must_use int options_parse(int *argc, char **argv, struct settings *s);
 /* A place in the grammar: the command reached by walking words from main.c's objects. */
 struct place {
 	const struct cmd *cmd; /* the last word; NULL: at the start */
-	const struct cmd *sub; /* what may follow; NULL: arguments */
+	const struct cmd *sub; /* what may follow; NULL: args may */
+	const struct arg *args;
 	char name[64];         /* "chain add" */
 	bool is_help;          /* "help" was among the words */
 };

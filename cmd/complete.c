@@ -97,7 +97,7 @@ void complete_print(struct place *p, int argc, char **argv)
 		options_print(p->cmd);
 	} else if (!p->sub) {
 		argv[argc] = last;
-		args_complete(p->cmd->args, argc - used + 1, argv + used);
+		args_complete(p->args, argc - used + 1, argv + used);
 	} else if (used == argc) {
 		for (const struct cmd *c = p->sub; c->word; c++)
 			puts(c->word);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include "cmd.h"
@@ -7,40 +8,57 @@
 #define WIDTH 79
 #define INDENT 26
 
+/* From column INDENT on, folded to WIDTH. */
+static void fold_print(const char *help)
+{
+	int column = INDENT;
+
+	while (*help) {
+		int len = (int)strcspn(help, " "), space = column > INDENT;
+
+		if (space && column + 1 + len > WIDTH) {
+			printf("\n%*s", INDENT, "");
+			column = INDENT;
+			space = 0;
+		}
+		printf("%*s%.*s", space, "", len, help);
+		column += space + len;
+		help += len + (help[len] == ' ');
+	}
+	putchar('\n');
+}
+
 static void entry_print(const char *left, const char *help)
 {
 	int len = printf("  %s", left);
 
-	if (!help)
-		putchar('\n');
-	else if (len + 1 < INDENT)
-		printf("%*s%s", INDENT - len, "", help);
+	if (len + 1 < INDENT)
+		printf("%*s", INDENT - len, "");
 	else
-		printf("\n%*s%s", INDENT, "", help);
+		printf("\n%*s", INDENT, "");
+	fold_print(help);
 }
 
-static void range_print(const struct arg *a)
+/* The range of a value, where the table gives one. */
+static const char *range_text(const struct arg *a, char *buf, size_t size)
 {
 	char min[32], max[32];
 
-	if (!a->max)
-		return;
-	if (a->type == ARG_U32 || a->type == ARG_U64)
-		printf(" (%llu..%llu)", (unsigned long long)a->min, (unsigned long long)a->max);
-	if (a->type == ARG_DURATION)
-		printf(" (%s..%s)", format_duration(a->min, min, sizeof(min)),
-		       format_duration(a->max, max, sizeof(max)));
+	*buf = 0;
+	if (a->max && a->type == ARG_DURATION)
+		snprintf(buf, size, " (%s..%s)", format_duration(a->min, min, sizeof(min)),
+			 format_duration(a->max, max, sizeof(max)));
+	else if (a->max && a->max < UINT32_MAX)
+		snprintf(buf, size, " (%llu..%llu)", (unsigned long long)a->min, (unsigned long long)a->max);
+	return buf;
 }
 
-static void args_print(const struct arg *a)
+static void arg_print(const struct arg *a)
 {
-	char text[ARG_TEXT_LEN];
+	char left[ARG_TEXT_LEN], range[80], help[256];
 
-	for (; a && a->word; a++) {
-		entry_print(arg_text(a, text, sizeof(text)), a->help);
-		range_print(a);
-		putchar('\n');
-	}
+	snprintf(help, sizeof(help), "%s%s", a->help, range_text(a, range, sizeof(range)));
+	entry_print(arg_text(a, left, sizeof(left)), help);
 }
 
 static void options_print(void)
@@ -52,7 +70,6 @@ static void options_print(void)
 		snprintf(line, sizeof(line), o->letter ? "-%c, %s" : "%c   %s", o->letter ? o->letter : ' ',
 			 arg_text(&o->arg, text, sizeof(text)));
 		entry_print(line, o->arg.help);
-		putchar('\n');
 	}
 }
 
@@ -69,11 +86,12 @@ static void command_print(const struct place *p)
 {
 	const struct cmd *c = p->cmd;
 
-	args_usage(stdout, p->name, c->args, WIDTH);
+	args_usage(stdout, p->name, p->args, WIDTH);
 	printf("%s\n", c->help);
-	if (c->args && c->args->word)
+	if (p->args->word)
 		putchar('\n');
-	args_print(c->args);
+	for (const struct arg *a = p->args; a->word; a++)
+		arg_print(a);
 	flags_print(c->flags);
 	if (c->example)
 		printf("example: %s\n", c->example);
@@ -86,10 +104,8 @@ static void group_print(const struct place *p)
 	else
 		puts("usage: l3afctl [OPTION]... OBJECT COMMAND [NAME] [KEYWORD VALUE]...\n"
 		     "chains of eBPF kernel functions on network interfaces\n");
-	for (const struct cmd *c = p->sub; c->word; c++) {
+	for (const struct cmd *c = p->sub; c->word; c++)
 		entry_print(c->word, c->help);
-		putchar('\n');
-	}
 	if (!p->cmd)
 		options_print();
 	else
@@ -118,7 +134,7 @@ static void branch_print(const struct place *p)
 {
 	if (!p->sub) {
 		puts(p->name);
-		for (const struct arg *a = p->cmd->args; a && a->word; a++)
+		for (const struct arg *a = p->args; a->word; a++)
 			words_print(p->name, a);
 		return;
 	}

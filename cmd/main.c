@@ -9,6 +9,7 @@
 #include "chain.h"
 #include "cleanup.h"
 #include "cmd.h"
+#include "kf.h"
 #include "nl.h"
 #include "parse.h"
 
@@ -21,6 +22,7 @@ static int version_run(struct run *run, const void *params, __u64 given)
 		{ "libbpf", "libbpf", COL_STR, false },
 		{ "hooks", "hooks", COL_LIST, false },
 		{ "engines", "engines", COL_LIST, false },
+		{ "kernel_functions", "kernel functions", COL_LIST, false },
 		{ 0 },
 	};
 	auto_table struct table *t = table_new(columns);
@@ -34,6 +36,8 @@ static int version_run(struct run *run, const void *params, __u64 given)
 		table_item(t, "hooks", hook_words[i]);
 	for (int i = ENGINE_AUTO + 1; engine_words[i]; i++)
 		table_item(t, "engines", engine_words[i]);
+	for (int i = 0; kf_all[i]; i++)
+		table_item(t, "kernel_functions", kf_all[i]->name);
 	return table_print_one(run, t);
 }
 
@@ -54,9 +58,11 @@ static const struct cmd *cmd_find(const struct cmd *table, const char *word)
 
 static void place_enter(struct place *p, const struct cmd *c)
 {
+	static const struct arg none[] = { { 0 } };
 	size_t used = strlen(p->name);
 
 	p->sub = c->sub;
+	p->args = c->args ? c->args : none;
 	if (c->sub == objects) {
 		p->is_help = true;
 		p->cmd = NULL;
@@ -116,7 +122,6 @@ static int options_check(const struct place *p, const struct settings *s)
 
 static int command_run(struct settings *s, const struct place *p, int argc, char **argv)
 {
-	static const struct arg no_args[] = { { 0 } };
 	const struct cmd *c = p->cmd;
 	auto_free void *params = calloc(1, c->params_size + 1);
 	auto_changes struct changes *changes = changes_new();
@@ -128,7 +133,7 @@ static int command_run(struct settings *s, const struct place *p, int argc, char
 	if (!err && s->netns)
 		err = netns_enter(s->netns);
 	if (!err)
-		err = args_parse(p->name, c->args ? c->args : no_args, argc, argv, params, &given);
+		err = args_parse(p->name, p->args, argc, argv, params, &given);
 	if (err)
 		return err;
 	s->run.changes = changes;

@@ -8,6 +8,7 @@
 #include "parse.h"
 
 #define SHOWN_MAX 60
+#define USAGE_LEN (4 * ARG_TEXT_LEN)
 
 struct shown {
 	char text[SHOWN_MAX + 8];
@@ -153,6 +154,44 @@ int args_rival(const struct arg *table, __u64 given, int i)
 	return -1;
 }
 
+__attribute__((format(printf, 3, 4)))
+static void append(char *buf, size_t size, const char *fmt, ...)
+{
+	size_t used = strlen(buf);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(buf + used, size - used, fmt, ap);
+	va_end(ap);
+}
+
+const char *arg_text(const struct arg *a, char *buf, size_t size)
+{
+	bool is_bare = a->positional && a->type == ARG_ENUM;
+
+	snprintf(buf, size, "%s", is_bare ? "" : a->word);
+	if (a->type == ARG_ENUM)
+		for (int i = 0; a->words[i]; i++)
+			append(buf, size, "%s%s", i ? "|" : is_bare ? "" : " ", a->words[i]);
+	else if (!a->positional && a->type != ARG_FLAG)
+		append(buf, size, " %s", a->meta);
+	return buf;
+}
+
+/* The text of one argument, or of those of one group; returns the entry behind them. */
+static const struct arg *usage_item(const struct arg *a, char *buf, size_t size)
+{
+	const struct arg *first = a;
+	char text[ARG_TEXT_LEN];
+	bool is_many = first->group && a[1].word && a[1].group == first->group;
+
+	snprintf(buf, size, "%s%s", first->required ? is_many ? "(" : "" : "[", arg_text(a, text, sizeof(text)));
+	for (a++; a->word && first->group && a->group == first->group; a++)
+		append(buf, size, " | %s", arg_text(a, text, sizeof(text)));
+	append(buf, size, "%s", first->required ? is_many ? ")" : "" : "]");
+	return a;
+}
+
 static int unknown_word(const char *of, const struct arg *table, const char *word)
 {
 	struct nearest near = { .typed = word };
@@ -200,12 +239,13 @@ static int arg_take(const char *of, const struct arg *table, char **argv, void *
 
 static int missing_word(const char *of, const struct arg *table, __u64 given)
 {
-	char text[ARG_TEXT_LEN];
+	char item[USAGE_LEN];
 
 	for (int i = 0; table[i].word; i++) {
-		if (!table[i].required || ARG_GIVEN(given, table, i))
+		if (!table[i].required || ARG_GIVEN(given, table, i) || args_rival(table, given, i) >= 0)
 			continue;
-		fail(-E_USAGE, "%s: %s is missing", of, arg_text(&table[i], text, sizeof(text)));
+		usage_item(&table[i], item, sizeof(item));
+		fail(-E_USAGE, "%s: %s is missing", of, item);
 		args_usage(stderr, of, table, 0);
 		return -E_USAGE;
 	}
@@ -225,49 +265,12 @@ int args_parse(const char *of, const struct arg *table, int argc, char **argv, v
 	return missing_word(of, table, *given);
 }
 
-__attribute__((format(printf, 3, 4)))
-static void append(char *buf, size_t size, const char *fmt, ...)
-{
-	size_t used = strlen(buf);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(buf + used, size - used, fmt, ap);
-	va_end(ap);
-}
-
-const char *arg_text(const struct arg *a, char *buf, size_t size)
-{
-	bool is_bare = a->positional && a->type == ARG_ENUM;
-
-	snprintf(buf, size, "%s", is_bare ? "" : a->word);
-	if (a->type == ARG_ENUM)
-		for (int i = 0; a->words[i]; i++)
-			append(buf, size, "%s%s", i ? "|" : is_bare ? "" : " ", a->words[i]);
-	else if (!a->positional && a->type != ARG_FLAG)
-		append(buf, size, " %s", a->meta);
-	return buf;
-}
-
-/* The text of one argument, or of those of one group; returns the entry behind them. */
-static const struct arg *usage_item(const struct arg *a, char *buf, size_t size)
-{
-	char text[ARG_TEXT_LEN];
-	const struct arg *first = a;
-
-	snprintf(buf, size, "%s%s", first->required ? "" : "[", arg_text(first, text, sizeof(text)));
-	for (a++; a->word && first->group && a->group == first->group; a++)
-		append(buf, size, " | %s", arg_text(a, text, sizeof(text)));
-	append(buf, size, "%s", first->required ? "" : "]");
-	return a;
-}
-
 void args_usage(FILE *f, const char *of, const struct arg *table, int width)
 {
-	char item[4 * ARG_TEXT_LEN];
+	char item[USAGE_LEN];
 	int column = fprintf(f, "usage: l3afctl %s", of), indent = column;
 
-	while (table && table->word) {
+	while (table->word) {
 		table = usage_item(table, item, sizeof(item));
 		int len = (int)strlen(item) + 1;
 		if (width && column + len > width && column > indent)

@@ -55,7 +55,7 @@ struct arg {
 	void (*complete)(void); /* prints candidates, one a line; optional */
 	bool positional;    /* taken by position, before any keyword; an optional one gives
 			     * way to a keyword */
-	bool required;
+	bool required;      /* in a group: one of the group is */
 	int group;          /* >0: at most one argument of the same group may be given */
 };
 

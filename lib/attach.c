@@ -16,7 +16,7 @@ const char *root_name(enum hook hook)
 	return hook == HOOK_XDP ? "l3af_xdp" : "l3af_tc";
 }
 
-void hook_progs_add(struct hook_progs *p, __u32 prog_id, const char *how)
+int hook_progs_add(struct hook_progs *p, __u32 prog_id, const char *how)
 {
 	struct hook_prog *h = &p->prog[p->n];
 	struct bpf_prog_info info = { 0 };
@@ -24,7 +24,7 @@ void hook_progs_add(struct hook_progs *p, __u32 prog_id, const char *how)
 	auto_fd int fd = bpf_prog_get_fd_by_id(prog_id);
 
 	if (p->n == (int)(sizeof(p->prog) / sizeof(p->prog[0])))
-		return;
+		return -E2BIG;
 	memset(h, 0, sizeof(*h));
 	h->prog_id = prog_id;
 	snprintf(h->how, sizeof(h->how), "%s", how);
@@ -32,6 +32,7 @@ void hook_progs_add(struct hook_progs *p, __u32 prog_id, const char *how)
 		snprintf(h->name, sizeof(h->name), "%s", info.name);
 	h->is_root = !strcmp(h->name, root_name(HOOK_XDP)) || !strcmp(h->name, root_name(HOOK_TC_INGRESS));
 	p->n++;
+	return 0;
 }
 
 int attach_query(const struct chain_id *id, struct hook_progs *out)

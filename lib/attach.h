@@ -16,7 +16,7 @@ struct hook_prog {
 };
 struct hook_progs {
 	int n;
-	struct hook_prog prog[80];
+	struct hook_prog prog[256];
 };
 
 /* Ask the kernel what is on the hook. Prints its errors. */
@@ -66,7 +66,7 @@ must_use int tc_query(const struct chain_id *id, struct hook_progs *out);
 must_use int tc_choose(const struct chain_id *id, enum engine engine, __u32 replace, struct attachment *out);
 must_use int tc_attach(const struct chain_id *id, struct attachment *a, int prog, int *link);
 must_use int tc_detach(const struct chain_id *id, const struct attachment *a, __u32 prog_id);
-/* Name and presence of a program by id; an id that is gone gives "". */
-void hook_progs_add(struct hook_progs *p, __u32 prog_id, const char *how);
+/* Append a program by id; one that is gone meanwhile has no name. */
+must_use int hook_progs_add(struct hook_progs *p, __u32 prog_id, const char *how);
 
 #endif

@@ -57,8 +57,7 @@ static int add_filter(const struct tc_filter *f, void *arg)
 	char how[32];
 
 	snprintf(how, sizeof(how), "clsact pref %u", f->priority);
-	hook_progs_add(arg, f->prog_id, how);
-	return 0;
+	return hook_progs_add(arg, f->prog_id, how);
 }
 
 int tc_query(const struct chain_id *id, struct hook_progs *out)
@@ -66,11 +65,11 @@ int tc_query(const struct chain_id *id, struct hook_progs *out)
 	__u32 ids[64], n = 64;
 	int err = tcx_list(id, ids, &n);
 
-	if (err && err != -EINVAL)
-		return err;
+	if (err == -EINVAL)
+		err = n = 0;
 	for (__u32 i = 0; !err && i < n; i++)
-		hook_progs_add(out, ids[i], "tcx");
-	return tc_filters(&id->iface, id->hook == HOOK_TC_EGRESS, add_filter, out);
+		err = hook_progs_add(out, ids[i], "tcx");
+	return err ? err : tc_filters(&id->iface, id->hook == HOOK_TC_EGRESS, add_filter, out);
 }
 
 int tc_choose(const struct chain_id *id, enum engine engine, __u32 replace, struct attachment *out)

@@ -11,6 +11,7 @@
 #include <xdp/libxdp.h>
 
 #include "attach.h"
+#include "bpflog.h"
 #include "cleanup.h"
 #include "root.h"
 #include "rootmaps.h"
@@ -37,38 +38,31 @@ static void cleanup_program(struct xdp_program **p)
 }
 #define auto_program __attribute__((cleanup(cleanup_program)))
 
-static int silent(enum libxdp_print_level level, const char *fmt, va_list ap)
-{
-	(void)level, (void)fmt, (void)ap;
-	return 0;
-}
-
 /* The components of libxdp's dispatcher, in order; the dispatcher alone where libxdp
  * cannot read it. */
-static void add_dispatcher(const struct chain_id *id, __u32 dispatcher, struct hook_progs *out)
+static int add_dispatcher(const struct chain_id *id, __u32 dispatcher, struct hook_progs *out)
 {
 	auto_multiprog struct xdp_multiprog *mp = NULL;
 	struct xdp_program *p = NULL;
+	int err = 0;
 
-	libxdp_set_print(silent);
+	bpflog_begin();
 	mp = xdp_multiprog__get_from_ifindex(id->iface.index);
-	if (is_bad(mp) || xdp_multiprog__is_legacy(mp)) {
-		hook_progs_add(out, dispatcher, "dispatcher");
-		return;
-	}
-	while ((p = xdp_multiprog__next_prog(p, mp)))
-		hook_progs_add(out, xdp_program__id(p), "dispatcher");
+	if (is_bad(mp) || xdp_multiprog__is_legacy(mp))
+		return hook_progs_add(out, dispatcher, "dispatcher");
+	while (!err && (p = xdp_multiprog__next_prog(p, mp)))
+		err = hook_progs_add(out, xdp_program__id(p), "dispatcher");
+	return err;
 }
 
-static void add_mode(const struct chain_id *id, __u32 prog_id, const char *how, struct hook_progs *out)
+static int add_mode(const struct chain_id *id, __u32 prog_id, const char *how, struct hook_progs *out)
 {
-	if (!prog_id)
-		return;
-	hook_progs_add(out, prog_id, how);
-	if (!strcmp(out->prog[out->n - 1].name, DISPATCHER)) {
-		out->n--;
-		add_dispatcher(id, prog_id, out);
-	}
+	int err = prog_id ? hook_progs_add(out, prog_id, how) : 0;
+
+	if (err || !prog_id || strcmp(out->prog[out->n - 1].name, DISPATCHER))
+		return err;
+	out->n--;
+	return add_dispatcher(id, prog_id, out);
 }
 
 int xdp_query(const struct chain_id *id, struct hook_progs *out)
@@ -76,12 +70,11 @@ int xdp_query(const struct chain_id *id, struct hook_progs *out)
 	LIBBPF_OPTS(bpf_xdp_query_opts, opts);
 	int err = bpf_xdp_query(id->iface.index, 0, &opts);
 
-	if (err)
-		return err;
-	add_mode(id, opts.hw_prog_id, "offloaded", out);
-	add_mode(id, opts.drv_prog_id, "native", out);
-	add_mode(id, opts.skb_prog_id, "generic", out);
-	return 0;
+	if (!err)
+		err = add_mode(id, opts.hw_prog_id, "offloaded", out);
+	if (!err)
+		err = add_mode(id, opts.drv_prog_id, "native", out);
+	return err ? err : add_mode(id, opts.skb_prog_id, "generic", out);
 }
 
 static bool is_component(const struct hook_prog *p)
@@ -103,7 +96,7 @@ static int probe_libxdp_child(void)
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL))
 		return errno;
 	unsetenv("LIBXDP_BPFFS");
-	libxdp_set_print(silent);
+	bpflog_begin();
 	obj = root_object_open(HOOK_XDP);
 	if (!obj)
 		return ENOMEM;
@@ -145,7 +138,7 @@ static const char *libxdp_reason(int err, char *buf, size_t size)
 	if (err == EPERM)
 		snprintf(buf, size, "this kernel or its privileges refuse freplace programs");
 	else
-		snprintf(buf, size, "probe: %s", strerror(err));
+		snprintf(buf, size, "its dispatcher does not take our root here (%s)", strerror(err));
 	return buf;
 }
 
@@ -153,22 +146,25 @@ int xdp_choose(const struct chain_id *id, enum engine engine, enum xdp_mode mode
 	       __u32 replace, struct attachment *out)
 {
 	struct hook_progs now;
-	const struct hook_prog *there = NULL;
+	const struct hook_prog *there = NULL, *replaced = NULL;
 	char reason[100];
 	int probe, err = attach_query(id, &now);
 
 	if (err)
 		return err;
 	for (int i = 0; i < now.n; i++)
-		if (now.prog[i].prog_id != replace)
+		if (now.prog[i].prog_id == replace)
+			replaced = &now.prog[i];
+		else
 			there = &now.prog[i];
 	if (there && (!is_component(there) || replace))
 		return refuse_foreign(id, there);
 	if (there && engine != ENGINE_AUTO && engine != ENGINE_LIBXDP)
 		return refuse_foreign(id, there);
 	out->mode = mode;
-	if (replace) {
+	if (replaced) {
 		out->engine = ENGINE_NETLINK;
+		out->mode = strcmp(replaced->how, "generic") ? MODE_NATIVE : MODE_GENERIC;
 		snprintf(out->why, sizeof(out->why), "replaced the adopted program in place");
 		return engine == ENGINE_AUTO || engine == ENGINE_NETLINK ? 0 :
 			fail(-E_USAGE, "engine %s cannot take over an attached program; expected netlink or auto",
@@ -238,7 +234,7 @@ static int libxdp_attach(const struct chain_id *id, enum xdp_mode mode, struct b
 	enum xdp_attach_mode m = mode == MODE_GENERIC ? XDP_MODE_SKB : XDP_MODE_NATIVE;
 	int err;
 
-	libxdp_set_print(silent);
+	bpflog_begin();
 	prog = xdp_program__from_bpf_obj(obj, "xdp");
 	if (is_bad(prog))
 		return -EINVAL;
@@ -276,6 +272,9 @@ int xdp_attach(const struct chain_id *id, struct attachment *a, struct bpf_objec
 		return err;
 	if (err == -EOPNOTSUPP)
 		return fail(err, "%s: the driver has no native XDP; use mode generic or auto", id->iface.name);
+	if (err == -EBUSY && replace)
+		return fail(err, "%s: program %u is held by a bpf_link; only the owner of the link can take it off",
+			    id->iface.name, replace);
 	if (err == -EBUSY || err == -EEXIST)
 		return fail(-EBUSY, "%s: another XDP program was attached meanwhile; it is not displaced",
 			    id->iface.name);
@@ -290,7 +289,7 @@ static int libxdp_detach(const struct chain_id *id, __u32 prog_id)
 	auto_multiprog struct xdp_multiprog *mp = NULL;
 	struct xdp_program *p = NULL;
 
-	libxdp_set_print(silent);
+	bpflog_begin();
 	mp = xdp_multiprog__get_from_ifindex(id->iface.index);
 	if (is_bad(mp))
 		return 0;

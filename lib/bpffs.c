@@ -245,6 +245,18 @@ int bpffs_remove_tree(const struct bpffs *b, const char *path)
 	return err;
 }
 
+void bpffs_prune(const struct bpffs *b, const char *path)
+{
+	char parent[512];
+
+	snprintf(parent, sizeof(parent), "%s", path);
+	for (char *slash; (slash = strrchr(parent, '/')); ) {
+		*slash = '\0';
+		if (unlinkat(b->fd, parent, AT_REMOVEDIR))
+			return;
+	}
+}
+
 int bpffs_rename(const struct bpffs *b, const char *from, const char *to)
 {
 	return renameat(b->fd, from, b->fd, to) ? -errno : 0;

@@ -40,6 +40,8 @@ must_use int bpffs_get(const struct bpffs *b, const char *path);  /* an fd, or -
 must_use int bpffs_mkdir(const struct bpffs *b, const char *path); /* with parents; existing is fine */
 must_use int bpffs_unlink(const struct bpffs *b, const char *path); /* absent is fine */
 must_use int bpffs_remove_tree(const struct bpffs *b, const char *path); /* absent is fine */
+/* Remove the directories above path that are empty now. */
+void bpffs_prune(const struct bpffs *b, const char *path);
 must_use int bpffs_rename(const struct bpffs *b, const char *from, const char *to);
 /* The names in a directory, sorted, "." and ".." left out; absent: none. The caller
  * frees *names and each of them with bpffs_list_free. */

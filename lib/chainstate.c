@@ -16,21 +16,28 @@ void chain_dir(const struct chain_id *id, char dir[CHAIN_DIR_LEN])
 	snprintf(dir, CHAIN_DIR_LEN, "chain/%llu/%d/%s", id->netns.id, id->iface.index, hook_dirs[id->hook]);
 }
 
+int chain_unpin(const struct bpffs *b, const char *dir)
+{
+	int err = bpffs_remove_tree(b, dir);
+
+	if (!err)
+		bpffs_prune(b, dir);
+	return err;
+}
+
 void chain_close(struct chain *c)
 {
 	root_close(&c->root);
 }
 
-/* Calls fn with the directory of every pinned chain of every network namespace (or of
- * the one called ns) until it returns non-zero, and returns that. */
-static int each_dir(const struct bpffs *b, const char *ns, int (*fn)(const char *dir, void *arg), void *arg)
+/* Calls fn with the directory of every pinned chain of every network namespace until it
+ * returns non-zero, and returns that. */
+static int each_dir(const struct bpffs *b, int (*fn)(const char *dir, void *arg), void *arg)
 {
 	char path[256], **outer = NULL, **inner = NULL, **hooks = NULL;
 	int n = 0, m = 0, k = 0, ret = bpffs_list(b, "chain", &outer, &n);
 
 	for (int i = 0; !ret && i < n; i++) {
-		if (ns && strcmp(ns, outer[i]))
-			continue;
 		snprintf(path, sizeof(path), "chain/%s", outer[i]);
 		ret = bpffs_list(b, path, &inner, &m);
 		for (int j = 0; !ret && j < m; j++) {
@@ -60,11 +67,15 @@ static int match_root(const char *dir, void *arg)
 	char path[256];
 	auto_fd int fd = -1;
 	__u32 id = 0;
+	int err;
 
 	snprintf(path, sizeof(path), "%s/root", dir);
 	fd = bpffs_get(s->b, path);
-	if (fd < 0 || root_prog_id(fd, &id) || id != s->prog_id)
-		return 0;
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	err = root_prog_id(fd, &id);
+	if (err || id != s->prog_id)
+		return err;
 	snprintf(s->dir, sizeof(s->dir), "%s", dir);
 	return 1;
 }
@@ -119,27 +130,69 @@ static int put_aside(const struct bpffs *b, struct chain *c)
 	return err ? err : bpffs_rename(b, c->dir, aside);
 }
 
+/* Does anything but its pin hold the root? An interface that moved to another network
+ * namespace does. The program is let go for a moment; its maps stay pinned, so that a
+ * chain that runs elsewhere goes on. */
+static int is_held_elsewhere(const struct bpffs *b, const char *dir)
+{
+	char path[CHAIN_DIR_LEN + 8];
+	auto_fd int fd = -1;
+	__u32 id = 0;
+	int err;
+
+	snprintf(path, sizeof(path), "%s/root", dir);
+	fd = bpffs_get(b, path);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	err = root_prog_id(fd, &id);
+	if (!err)
+		err = bpffs_unlink(b, path);
+	if (err)
+		return err;
+	close(take_fd(&fd));
+	fd = bpf_prog_get_fd_by_id(id);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	err = bpffs_pin(b, fd, path);
+	return err ? err : 1;
+}
+
+/* Is the root attached to any interface of any network namespace? 1, 0, or an error. */
+static int is_alive(const struct bpffs *b, const char *dir)
+{
+	char path[CHAIN_DIR_LEN + 8];
+	auto_fd int link = -1;
+	int ifindex = 0, err;
+
+	snprintf(path, sizeof(path), "%s/link", dir);
+	link = bpffs_get(b, path);
+	if (link == -ENOENT)
+		return is_held_elsewhere(b, dir);
+	if (link < 0)
+		return link;
+	err = link_ifindex(link, &ifindex);
+	return err ? err : ifindex != 0;
+}
+
+/* Pins without an attached root: a killed run, a detached root or a deleted interface
+ * left them. */
 static int clear_dead(const struct bpffs *b, enum bpffs_access access, struct chain *c)
 {
-	int ifindex = 0, err = 0;
+	char **names = NULL;
+	int n = 0, ret = bpffs_list(b, c->dir, &names, &n);
 
-	if (c->root.link >= 0)
-		err = link_ifindex(c->root.link, &ifindex);
-	if (err)
-		return fail_errno(err, "%s/%s/link", b->dir, c->dir);
-	if (access == BPFFS_READ) {
-		if (!ifindex)
-			warn("%s: the %s chain pinned for it is not attached (its root was taken off, or its "
-			     "interface was deleted); the next change clears it",
-			     c->id.iface.name, hook_words[c->id.hook]);
-		root_close(&c->root);
-		return 0;
-	}
-	err = ifindex ? put_aside(b, c) : 0;
+	bpffs_list_free(names, n);
 	root_close(&c->root);
-	if (!err && !ifindex)
-		err = bpffs_remove_tree(b, c->dir);
-	return err ? fail_errno(err, "cannot clear %s/%s", b->dir, c->dir) : 0;
+	if (!ret && n && access == BPFFS_READ)
+		warn("%s: what is pinned for its %s chain is not attached to it (its root was taken off, or the "
+		     "interface is another one now); the next change clears it",
+		     c->id.iface.name, hook_words[c->id.hook]);
+	if (!ret && n && access == BPFFS_CHANGE) {
+		ret = is_alive(b, c->dir);
+		if (ret >= 0)
+			ret = ret ? put_aside(b, c) : chain_unpin(b, c->dir);
+	}
+	return ret ? fail_errno(ret, "cannot clear %s/%s", b->dir, c->dir) : 0;
 }
 
 /* A root runs here and is not pinned here: its interface came from another network
@@ -147,7 +200,7 @@ static int clear_dead(const struct bpffs *b, enum bpffs_access access, struct ch
 static int recover(const struct bpffs *b, enum bpffs_access access, struct chain *c, __u32 prog_id)
 {
 	struct search s = { .b = b, .prog_id = prog_id };
-	int err, found = each_dir(b, NULL, match_root, &s);
+	int err, found = each_dir(b, match_root, &s);
 
 	if (found < 0)
 		return found;
@@ -180,19 +233,15 @@ static int recover(const struct bpffs *b, enum bpffs_access access, struct chain
 	return err;
 }
 
-static int open_pinned(const struct bpffs *b, enum bpffs_access access, struct chain *c)
+static int open_pinned(const struct bpffs *b, struct chain *c)
 {
 	int err = root_open(&c->root, b, c->dir);
 
-	if (err == -ENOENT) {
-		root_close(&c->root);
-		return 0;
-	}
 	if (!err)
 		err = check_attached(c);
-	if (err)
-		return fail_errno(err, "%s/%s", b->dir, c->dir);
-	return c->exists ? 0 : clear_dead(b, access, c);
+	if (!c->exists)
+		root_close(&c->root);
+	return err && err != -ENOENT ? fail_errno(err, "%s/%s", b->dir, c->dir) : 0;
 }
 
 int chain_open(const struct bpffs *b, enum bpffs_access access, const struct chain_id *id, struct chain *c)
@@ -205,7 +254,7 @@ int chain_open(const struct bpffs *b, enum bpffs_access access, const struct cha
 	chain_dir(id, c->dir);
 	err = attach_query(id, &c->hook);
 	if (!err)
-		err = open_pinned(b, access, c);
+		err = open_pinned(b, c);
 	if (err)
 		return err;
 	for (int i = 0; !c->exists && i < c->hook.n; i++) {
@@ -218,7 +267,7 @@ int chain_open(const struct bpffs *b, enum bpffs_access access, const struct cha
 					  hook_words[id->hook], c->root_id);
 	}
 	if (!c->exists)
-		return 0;
+		return clear_dead(b, access, c);
 	if (access == BPFFS_CHANGE && c->root.prog >= 0)
 		err = root_pin(&c->root, b, c->dir);
 	if (!err)
@@ -229,51 +278,35 @@ int chain_open(const struct bpffs *b, enum bpffs_access access, const struct cha
 	return err ? fail_errno(err, "%s: cannot read the %s chain", id->iface.name, hook_words[id->hook]) : 0;
 }
 
-/* Does anything but its pin hold the root? An interface that moved to another network
- * namespace does. The program is let go for a moment; its maps stay pinned, so that a
- * chain that runs elsewhere goes on. */
-static int is_held_elsewhere(const struct bpffs *b, const char *path)
-{
-	auto_fd int fd = bpffs_get(b, path);
-	__u32 id = 0;
-	int err;
+struct sweep {
+	const struct bpffs *b;
+	char here[32];  /* chain/<netns>/ of this network namespace */
+};
 
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	err = root_prog_id(fd, &id);
-	if (!err)
-		err = bpffs_unlink(b, path);
-	if (err)
-		return err;
-	close(take_fd(&fd));
-	fd = bpf_prog_get_fd_by_id(id);
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	err = bpffs_pin(b, fd, path);
-	return err ? err : 1;
-}
-
+/* Chains of interfaces that this network namespace no longer has, and of interfaces
+ * that are gone anywhere as far as a link says so. */
 static int sweep_dir(const char *dir, void *arg)
 {
-	const struct bpffs *b = arg;
+	const struct sweep *s = arg;
+	bool is_here = !strncmp(dir, s->here, strlen(s->here));
+	char path[CHAIN_DIR_LEN + 8];
 	struct iface iface;
-	auto_fd int link = -1;
-	char path[256];
-	int ifindex = 0, ret = iface_by_index(atoi(strchr(strchr(dir, '/') + 1, '/') + 1), &iface);
+	int ret;
 
-	if (ret != -ENODEV)
-		return ret;
-	snprintf(path, sizeof(path), "%s/link", dir);
-	link = bpffs_get(b, path);
-	if (link >= 0) {
-		ret = link_ifindex(link, &ifindex);
-		return ret || ifindex ? ret : bpffs_remove_tree(b, dir);
+	if (is_here) {
+		ret = iface_by_index(atoi(dir + strlen(s->here)), &iface);
+		if (ret != -ENODEV)
+			return ret;
+	} else if (strncmp(dir, "chain/moved/", 12)) {
+		auto_fd int link = -1;
+
+		snprintf(path, sizeof(path), "%s/link", dir);
+		link = bpffs_get(s->b, path);
+		if (link < 0)
+			return link == -ENOENT ? 0 : link;
 	}
-	if (link != -ENOENT)
-		return link;
-	snprintf(path, sizeof(path), "%s/root", dir);
-	ret = is_held_elsewhere(b, path);
-	return ret < 0 ? ret : ret ? 0 : bpffs_remove_tree(b, dir);
+	ret = is_alive(s->b, dir);
+	return ret < 0 ? ret : ret ? 0 : chain_unpin(s->b, dir);
 }
 
 struct instances {
@@ -311,7 +344,7 @@ static int sweep_instances(const struct bpffs *b)
 	int err = bpffs_list(b, "kf", &all.name, &all.n);
 
 	if (!err && all.n)
-		err = each_dir(b, NULL, mark_used, &all);
+		err = each_dir(b, mark_used, &all);
 	for (int i = 0; !err && i < all.n; i++) {
 		if (!all.name[i] || kf_find(all.name[i]))
 			continue; /* what an operator set for a built-in function outlives its members */
@@ -325,12 +358,10 @@ static int sweep_instances(const struct bpffs *b)
 
 int chain_sweep(const struct bpffs *b, const struct netns *ns)
 {
-	char name[32];
+	struct sweep s = { .b = b };
 	int err;
 
-	snprintf(name, sizeof(name), "%llu", ns->id);
-	err = each_dir(b, name, sweep_dir, (void *)b);
-	if (!err)
-		err = sweep_instances(b);
-	return err ? fail_errno(err, "cannot sweep %s", b->dir) : 0;
+	snprintf(s.here, sizeof(s.here), "chain/%llu/", ns->id);
+	err = each_dir(b, sweep_dir, &s);
+	return err ? err : sweep_instances(b);
 }

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <xdp/libxdp.h>
 
+#include "bpflog.h"
 #include "cleanup.h"
 #include "kf.h"
 #include "object.h"
@@ -41,33 +42,24 @@ static const char *type_word(enum hook hook)
 	return hook == HOOK_XDP ? "XDP" : "TC";
 }
 
-/* libbpf tells reasons only through its print callback, which has no argument. */
-static char last_warning[256];
-
-static int keep_warning(enum libbpf_print_level level, const char *fmt, va_list ap)
+/* libbpf loads what is in a section xdp.frags with multi-buffer support and lets nobody
+ * say otherwise, but a member must do as its root does: a handler of our own for that
+ * section adds nothing. (Once for all: libbpf 1.1.2 frees a handler twice that is
+ * registered, removed and registered again.) */
+static void register_frags(void)
 {
-	if (level != LIBBPF_WARN)
-		return 0;
-	vsnprintf(last_warning, sizeof(last_warning), fmt, ap);
-	last_warning[strcspn(last_warning, "\n")] = '\0';
-	return 0;
-}
+	static int handler;
 
-static const char *reason(void)
-{
-	const char *text = last_warning;
-
-	if (!strncmp(text, "libbpf: ", 8))
-		text += 8;
-	return *text ? text : "libbpf gives no reason";
+	if (!handler)
+		handler = libbpf_register_prog_handler("xdp.frags", BPF_PROG_TYPE_XDP, 0, NULL);
 }
 
 static struct bpf_object *open_bytes(const struct object *o)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "member");
 
-	last_warning[0] = '\0';
-	libbpf_set_print(keep_warning);
+	bpflog_begin();
+	register_frags();
 	return bpf_object__open_mem(o->bytes, o->size, &opts);
 }
 
@@ -77,6 +69,7 @@ static int try_parse(const struct object *o)
 	const struct rlimit no_core = { 0 }, cpu = { 10, 10 };
 	int status = 0, pipes[2];
 	auto_fd int in = -1, out = -1;
+	char text[256];
 	ssize_t n;
 	pid_t pid;
 
@@ -88,34 +81,42 @@ static int try_parse(const struct object *o)
 	if (pid < 0)
 		return fail_errno(-errno, "%s", o->file);
 	if (!pid) {
-		bool is_bad;
-
 		setrlimit(RLIMIT_CORE, &no_core);
 		setrlimit(RLIMIT_CPU, &cpu);
-		is_bad = !open_bytes(o);
-		_exit(is_bad && write(out, last_warning, sizeof(last_warning)) >= 0);
+		if (open_bytes(o))
+			_exit(0);
+		n = write(out, bpflog_reason(), strlen(bpflog_reason()));
+		_exit(1);
 	}
 	close(take_fd(&out));
-	n = read(in, last_warning, sizeof(last_warning) - 1);
-	last_warning[n > 0 ? n : 0] = '\0';
+	n = read(in, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (WIFSIGNALED(status))
 		return fail(-E_USAGE, "%s: is not a sound BPF object: parsing it crashed", o->file);
 	if (WEXITSTATUS(status))
 		return fail(-E_USAGE, "%s: is not a BPF object that libbpf %s can read: %s", o->file,
-			    libbpf_version_string(), reason());
+			    libbpf_version_string(), text);
 	return 0;
+}
+
+static void note_path(struct object *o)
+{
+	auto_free char *path = realpath(o->file, NULL);
+
+	if (path && strlen(path) < sizeof(o->path))
+		strcpy(o->path, path);
 }
 
 static int read_file(struct object *o)
 {
-	auto_fd int fd = open(o->file, O_RDONLY | O_CLOEXEC);
+	auto_fd int fd = open(o->file, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	struct stat st;
 	size_t done = 0;
 
 	if (fd < 0 || fstat(fd, &st))
-		return fail_errno(errno == ENOENT ? -E_USAGE : -errno, "object %s", o->file);
+		return fail(-E_USAGE, "object %s: %s", o->file, strerror(errno));
 	if (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > FILE_MAX)
 		return fail(-E_USAGE, "object %s: expected an ELF file of at most %d MiB", o->file, FILE_MAX >> 20);
 	o->size = (size_t)st.st_size;
@@ -130,6 +131,7 @@ static int read_file(struct object *o)
 			return fail_errno(n ? -errno : -EIO, "object %s", o->file);
 		done += (size_t)n;
 	}
+	note_path(o);
 	return 0;
 }
 
@@ -221,26 +223,55 @@ static bool is_frags(const struct bpf_program *prog)
 	return !strncmp(bpf_program__section_name(prog), "xdp.frags", 9);
 }
 
-/* Load what the hook runs and nothing else, exactly as the root was loaded: the slots
- * take only programs that agree with it. */
-static int prepare_program(struct bpf_object *obj, struct bpf_program *prog, enum hook hook,
-			   const struct root_head *head)
+static int prepare_program(struct bpf_program *prog, enum hook hook, const struct root_head *head)
 {
-	struct bpf_program *p;
-	int err;
-
-	bpf_object__for_each_program(p, obj) {
-		err = bpf_program__set_autoload(p, p == prog);
-		if (err)
-			return err;
-	}
 	/* a change of type drops what libbpf derived from the section's name */
-	err = bpf_program__set_type(prog, BPF_PROG_TYPE_UNSPEC);
+	int err = bpf_program__set_type(prog, BPF_PROG_TYPE_UNSPEC);
+
 	if (!err)
 		err = bpf_program__set_type(prog, hook_type(hook));
 	if (!err)
 		err = bpf_program__set_expected_attach_type(prog, (enum bpf_attach_type)head->attach_type);
 	return err ? err : bpf_program__set_flags(prog, head->flags);
+}
+
+static bool has_prog_array(struct bpf_object *obj)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, obj)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_PROG_ARRAY)
+			return true;
+	return false;
+}
+
+/* Load what the hook runs, exactly as the root was loaded: the slots take only programs
+ * that agree with it. An object with tail calls of its own may name its other programs
+ * in its map, so they are loaded as well. */
+static int prepare_programs(struct bpf_object *obj, struct bpf_program *prog, enum hook hook,
+			    const struct root_head *head)
+{
+	bool is_with_others = has_prog_array(obj);
+	struct bpf_program *p;
+	int err = 0;
+
+	bpf_object__for_each_program(p, obj) {
+		bool is_loaded = p == prog || (is_with_others && fits_hook(p, hook));
+
+		if (!err)
+			err = bpf_program__set_autoload(p, is_loaded);
+		if (!err && is_loaded)
+			err = prepare_program(p, hook, head);
+	}
+	return err;
+}
+
+/* The name becomes a pin's name: bpffs refuses dots, and paths are bounded. */
+static int check_map_name(const char *name, const struct object *o)
+{
+	if (strlen(name) < 64 && !strchr(name, '.') && !strchr(name, '/'))
+		return 0;
+	return fail(-E_USAGE, "%s: its map %.80s has a dot or slash, or more than 63 characters, in its name", o->file, name);
 }
 
 static bool is_shared_map(const struct bpf_map *map)
@@ -275,6 +306,8 @@ static int prepare_maps(const struct bpffs *b, struct bpf_object *obj, const cha
 		auto_fd int fd = -1;
 		int err = bpf_map__set_pin_path(map, NULL);
 
+		if (!err && is_shared_map(map))
+			err = check_map_name(bpf_map__name(map), o);
 		if (!err && is_shared_map(map)) {
 			fd = kf_map(b, instance, bpf_map__name(map));
 			err = fd >= 0 ? reuse_map(map, fd, instance, o) : fd == -ENOENT ? 0 :
@@ -331,7 +364,7 @@ static int load(struct bpf_object *obj, struct bpf_program *prog, const struct o
 	if (err && *log)
 		return fail(err, "%s: the kernel refuses program %s: %s", o->file, bpf_program__name(prog),
 			    verdict_line(log));
-	return err ? fail(err, "%s: cannot be loaded: %s (%s)", o->file, strerror(-err), reason()) : 0;
+	return err ? fail(err, "%s: cannot be loaded: %s (%s)", o->file, strerror(-err), bpflog_reason()) : 0;
 }
 
 /* libxdp's run configuration, where the object carries one. */
@@ -371,14 +404,12 @@ static int describe(struct member *m, const char *name, const char *instance)
 
 static void describe_object(struct member *m, const struct object *o, const struct bpf_program *prog)
 {
-	size_t len = strlen(o->file), room = sizeof(m->desc.object) - 1;
-
 	memcpy(m->desc.sha256, o->sha256, sizeof(o->sha256));
 	snprintf(m->desc.program, sizeof(m->desc.program), "%s", bpf_program__name(prog));
 	if (o->kf)
 		m->desc.flags = ROOT_F_BUILTIN;
 	else
-		snprintf(m->desc.object, sizeof(m->desc.object), "%s", o->file + (len > room ? len - room : 0));
+		memcpy(m->desc.object, o->path, sizeof(m->desc.object));
 }
 
 int object_has_frags(const struct chain_id *id, const struct chain_request *req, const struct object *o,
@@ -389,7 +420,7 @@ int object_has_frags(const struct chain_id *id, const struct chain_request *req,
 	int err;
 
 	if (!obj)
-		return fail(-E_USAGE, "%s: %s", o->file, reason());
+		return fail(-E_USAGE, "%s: %s", o->file, bpflog_reason());
 	err = find_program(obj, id->hook, req, o, &prog);
 	if (!err)
 		*has_frags = is_frags(prog);
@@ -407,7 +438,7 @@ int object_load(const struct bpffs *b, const struct chain_id *id, const struct c
 	memset(m, 0, sizeof(*m));
 	m->prog = -1;
 	if (!obj)
-		return fail(-E_USAGE, "%s: %s", o->file, reason());
+		return fail(-E_USAGE, "%s: %s", o->file, bpflog_reason());
 	err = find_program(obj, id->hook, req, o, &prog);
 	if (err)
 		return err;
@@ -418,7 +449,7 @@ int object_load(const struct bpffs *b, const struct chain_id *id, const struct c
 	m->desc.mask = req->continue_mask ? req->continue_mask : run_config(obj, prog);
 	if (!m->desc.mask)
 		m->desc.mask = default_mask(id->hook);
-	err = prepare_program(obj, prog, id->hook, head);
+	err = prepare_programs(obj, prog, id->hook, head);
 	if (err)
 		return fail_errno(err, "%s", o->file);
 	err = prepare_maps(b, obj, instance, o);
@@ -438,6 +469,15 @@ int object_load(const struct bpffs *b, const struct chain_id *id, const struct c
 	return err ? fail_errno(err, "%s", o->file) : 0;
 }
 
+/* The info call answers for maps and links as well. */
+static bool is_program(int fd)
+{
+	char path[64], target[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, target, sizeof(target) - 1) > 0 && !strcmp(target, "anon_inode:bpf-prog");
+}
+
 int object_adopt(const struct chain_id *id, const char *name, __u32 prog_id, const char *pin, struct member *m)
 {
 	struct bpf_prog_info info = { 0 };
@@ -452,8 +492,8 @@ int object_adopt(const struct chain_id *id, const char *name, __u32 prog_id, con
 			err == -ENOENT ? fail(err, "there is no program with id %u", prog_id) :
 			fail_errno(err, "program %u", prog_id);
 	}
-	if (bpf_obj_get_info_by_fd(m->prog, &info, &len))
-		return fail(-EINVAL, "%s is not a program", pin);
+	if (!is_program(m->prog) || bpf_obj_get_info_by_fd(m->prog, &info, &len))
+		return fail(-EINVAL, "%s: is not a pinned program", pin);
 	if (info.type != (__u32)hook_type(id->hook))
 		return fail(-EINVAL, "program %u (%s) is of another type; hook %s runs %s programs", info.id,
 			    info.name, hook_words[id->hook], type_word(id->hook));

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 
 #include "attach.h"
+#include "bpflog.h"
 #include "cleanup.h"
 #include "rootmaps.h"
 #include "root_tc.skel.h"
@@ -80,6 +81,7 @@ struct bpf_object *root_object_open(enum hook hook)
 
 	if (!obj)
 		return NULL;
+	bpflog_begin();
 	prog = bpf_object__find_program_by_name(obj, root_name(hook));
 	/* a change of type drops what libbpf derived from the section's name */
 	if (!prog || bpf_program__set_type(prog, BPF_PROG_TYPE_UNSPEC) || bpf_program__set_type(prog, type) ||
@@ -416,20 +418,34 @@ static int write_bank(const struct root *r, int bank, const struct root_plan *pl
 	return bpf_map_update_elem(r->map[bank ? ROOT_MAP_BANK1 : ROOT_MAP_BANK0], &key, &masks, BPF_ANY);
 }
 
-/* Let go of programs in the idle bank that the plan does not run. */
-static int release_idle(const struct root *r, int bank, const struct root_plan *plan)
+static bool is_planned(const struct root_plan *plan, __u32 id)
 {
+	for (int i = 0; i < plan->n; i++)
+		if (plan->member[i].prog_id == id)
+			return true;
+	return false;
+}
+
+/* Let go of programs that the plan does not run, in slots that no packet uses any more.
+ * Overwriting takes microseconds, deleting a tail-call slot 10 ms: so any program of
+ * the plan takes the place. */
+static int release(const struct root *r, int live, const struct root_plan *plan)
+{
+	auto_fd int filler = -1;
 	int err = 0;
 
-	for (int i = 0; !err && i < ROOT_MEMBERS; i++) {
-		__u32 slot = slot_of(bank, i), id;
-		bool is_kept = false;
+	for (int i = 0; i < plan->n && filler < 0; i++)
+		if (plan->member[i].prog_id)
+			filler = bpf_prog_get_fd_by_id(plan->member[i].prog_id);
+	for (__u32 slot = 0; !err && slot < ROOT_SLOTS; slot++) {
+		bool is_used = (int)slot / ROOT_MEMBERS == live && (int)slot % ROOT_MEMBERS < plan->n;
+		__u32 id = 0;
 
-		err = slot_id(r, slot, &id);
-		for (int j = 0; j < plan->n; j++)
-			is_kept |= plan->member[j].prog_id == id;
-		if (!err && id && !is_kept)
-			err = bpf_map_delete_elem(r->map[ROOT_MAP_SLOTS], &slot);
+		err = is_used ? 0 : slot_id(r, slot, &id);
+		if (err || !id || is_planned(plan, id))
+			continue;
+		err = filler >= 0 ? bpf_map_update_elem(r->map[ROOT_MAP_SLOTS], &slot, &filler, BPF_ANY)
+				  : bpf_map_delete_elem(r->map[ROOT_MAP_SLOTS], &slot);
 	}
 	return err;
 }
@@ -451,8 +467,9 @@ int root_commit(const struct root *r, const struct root_plan *plan, int *bad)
 	if (err)
 		return err;
 	__atomic_store_n(r->gen, *r->gen + 1, __ATOMIC_SEQ_CST);
-	err = settle(r);
-	return err ? err : release_idle(r, !idle, plan);
+	if (!settle(r))
+		(void)!release(r, idle, plan);
+	return 0;
 }
 
 void root_stat_sum(const struct root *r, __u32 stat, __u64 sum[ROOT_VERDICTS + 1])

@@ -115,3 +115,15 @@ no_residue() {
 
 # figure TEXT: a number worth seeing in the summary of tests/run
 figure() { echo "# = $*" >&3; }
+
+# oracle MODE KEY=VALUE...: changes judged by test packets (tests/tools/oracle.c); its
+# last line becomes a figure
+oracle() {
+	local out
+	out=$(in_ns "${NS:-srv}" "$FP/oracle" "$@" l3afctl="$BUILD/l3afctl" objects="$FP" bpffs="$BPFFS" 2>&1) || {
+		local rc=$?
+		printf '%s\n' "oracle $*" "$out"
+		return "$rc"
+	}
+	figure "$(tail -n 1 <<<"$out")"
+}
