@@ -153,7 +153,7 @@ uninstall:
 		$(BASHDIR)/l3afctl $(LINKS:%=$(BASHDIR)/l3af-%) $(ZSHDIR)/_l3afctl \
 		$(FISHDIR)/l3afctl.fish $(LINKS:%=$(FISHDIR)/l3af-%.fish))
 
-$(B)/tests/unit_parse: tests/unit_parse.c $(B)/lib/parse.o $(B)/lib/text.o
+$(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.o $(B)/lib/err.o
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
 

@@ -46,10 +46,21 @@ static int find_or_fail(const struct chain *c, const char *name)
 static int open_for_change(const struct run *run, const struct bpffs *b, const struct chain_id *id,
 			   struct chain *c)
 {
-	int err = run->dry_run || b->fd < 0 ? 0 : chain_sweep(b, &id->netns);
+	int err = chain_open(b, run->dry_run ? BPFFS_READ : BPFFS_CHANGE, id, c);
 
-	chain_init(c);
-	return err ? err : chain_open(b, run->dry_run ? BPFFS_READ : BPFFS_CHANGE, id, c);
+	if (err || run->dry_run)
+		return err;
+	err = chain_sweep(b, &id->netns);
+	return err ? fail_errno(err, "cannot sweep %s", b->dir) : 0;
+}
+
+/* The change is made; what is left to clean is no error of it. */
+static void sweep_after(const struct bpffs *b, const struct chain_id *id)
+{
+	int err = chain_sweep(b, &id->netns);
+
+	if (err)
+		warn("%s: what is no longer used was not removed (%s); the next change does it", b->dir, strerror(-err));
 }
 
 static void plan_from_view(const struct root_view *v, struct root_plan *plan)
@@ -147,6 +158,19 @@ static void verdict_words(enum hook hook, __u32 mask, char *buf, size_t size)
 						chain_verdict(hook, bit));
 }
 
+static int check_attachment(const struct chain *c, const struct chain_request *req)
+{
+	const struct root_head *head = &c->view.head;
+
+	if (req->engine != ENGINE_AUTO && req->engine != (enum engine)head->engine)
+		return fail(-EEXIST, "%s: the %s chain is attached by %s; chain detach it first to change the engine",
+			    c->id.iface.name, hook_words[c->id.hook], engine_words[head->engine]);
+	if (req->mode != MODE_AUTO && req->mode != (enum xdp_mode)head->mode)
+		return fail(-EEXIST, "%s: the %s chain is attached in mode %s; chain detach it first to change the mode",
+			    c->id.iface.name, hook_words[c->id.hook], mode_words[head->mode]);
+	return 0;
+}
+
 static int check_same(const struct chain_id *id, const struct chain_request *req, const struct root_desc *d)
 {
 	auto_object struct object o = { 0 };
@@ -157,10 +181,15 @@ static int check_same(const struct chain_id *id, const struct chain_request *req
 	if (!req->object && kf_find(req->name) && d->flags & ROOT_F_BUILTIN)
 		return 0;
 	err = object_read(req, &o);
-	if (!err && memcmp(o.sha256, d->sha256, sizeof(o.sha256)))
-		err = fail(-EEXIST, "%s: is a member of the %s chain of %s with another object; "
-			   "chain replace gives it new code", d->name, hook_words[id->hook], id->iface.name);
-	return err;
+	if (err)
+		return err;
+	if (memcmp(o.sha256, d->sha256, sizeof(o.sha256)))
+		return fail(-EEXIST, "%s: is a member of the %s chain of %s with another object; "
+			    "chain replace gives it new code", d->name, hook_words[id->hook], id->iface.name);
+	if (req->program && strcmp(req->program, d->program))
+		return fail(-EEXIST, "%s: is a member with program %s; chain replace gives it another", d->name,
+			    d->program);
+	return 0;
 }
 
 /* A member that is there: at most its place and its mask change. */
@@ -169,8 +198,10 @@ static int update_member(const struct run *run, struct chain *c, const struct ch
 	struct root_plan plan;
 	__u32 old = c->view.member[i].mask & ~(1u << ROOT_NONE_BIT);
 	char from[96], to[96];
-	int at, err = check_same(&c->id, req, &c->view.member[i]);
+	int at, err = check_attachment(c, req);
 
+	if (!err)
+		err = check_same(&c->id, req, &c->view.member[i]);
 	if (err)
 		return err;
 	plan_from_view(&c->view, &plan);
@@ -213,12 +244,9 @@ static int add_to_existing(const struct run *run, const struct bpffs *b, struct 
 	if (c->view.n == ROOT_MEMBERS)
 		return fail(-E2BIG, "%s: the %s chain has %d members, the most there can be (the kernel allows "
 			    "33 tail calls for each packet)", c->id.iface.name, hook_words[c->id.hook], ROOT_MEMBERS);
-	if (req->engine != ENGINE_AUTO && req->engine != (enum engine)c->view.head.engine)
-		return fail(-EEXIST, "%s: the %s chain is attached by %s; chain detach it first to change the engine",
-			    c->id.iface.name, hook_words[c->id.hook], engine_words[c->view.head.engine]);
-	if (req->mode != MODE_AUTO && req->mode != (enum xdp_mode)c->view.head.mode)
-		return fail(-EEXIST, "%s: the xdp chain is attached in mode %s; chain detach it first to change the mode",
-			    c->id.iface.name, mode_words[c->view.head.mode]);
+	err = check_attachment(c, req);
+	if (err)
+		return err;
 	plan_from_view(&c->view, &plan);
 	at = wanted_index(req, &plan, -1);
 	if (at < 0)
@@ -230,6 +258,12 @@ static int add_to_existing(const struct run *run, const struct bpffs *b, struct 
 	err = object_load(b, &c->id, req, o, &c->view.head, &m);
 	return err ? err : insert(c, &plan, &m, at);
 }
+
+/* Why one try to build a chain ended, where another may succeed; beyond every errno. */
+enum {
+	BUILD_NEEDS_FRAGS = 6001, /* the driver wants multi-buffer programs at this MTU */
+	BUILD_OTHER_TYPE,         /* the first member has another expected attach type */
+};
 
 /* What a new chain starts with: a loader of its first member for a given root. */
 struct first {
@@ -290,7 +324,7 @@ static int attach_and_pin(const struct bpffs *b, struct chain *c, struct attachm
 	int err = attach_root(&c->id, a, obj, replace, &link), undo;
 
 	if (err)
-		return err;
+		return err == -ERANGE ? -BUILD_NEEDS_FRAGS : err;
 	c->view.head.mode = a->mode;
 	err = finish_attached(b, c, obj, link);
 	if (!err)
@@ -330,8 +364,7 @@ static int move_in_place(const struct bpffs *b, const struct chain *c, const cha
 }
 
 /* One try to build a chain around its first member, with the attach type and flags in
- * c->view.head. -ERANGE, unprinted: the driver wants multi-buffer programs; -EBADF,
- * unprinted: the first member wants another attach type. */
+ * c->view.head. Prints its errors but for -BUILD_*. */
 static int build(const struct bpffs *b, struct chain *c, struct attachment *a, const struct first *f)
 {
 	__attribute__((cleanup(cleanup_bpf_object))) struct bpf_object *obj = NULL;
@@ -357,7 +390,7 @@ static int build(const struct bpffs *b, struct chain *c, struct attachment *a, c
 	if (!err)
 		err = root_commit(&c->root, &plan, &bad);
 	if (err == -EINVAL && bad == 0 && !f->o)
-		return -EBADF;
+		return -BUILD_OTHER_TYPE;
 	if (!err && c->root.prog >= 0)
 		err = root_pin(&c->root, b, staging);
 	if (!err)
@@ -380,20 +413,20 @@ static int build_with_retry(const struct bpffs *b, struct chain *c, struct attac
 	unsigned mtu = 0;
 	int err = build(b, c, a, f);
 
-	if (err == -EBADF) {
+	if (err == -BUILD_OTHER_TYPE) {
 		c->view.head.attach_type = other_attach_type(c->id.hook);
 		err = build(b, c, a, f);
 	}
-	if (err == -ERANGE && has_frags) {
+	if (err == -BUILD_NEEDS_FRAGS && has_frags) {
 		err = bpffs_remove_tree(b, c->dir);
 		c->view.head.flags = BPF_F_XDP_HAS_FRAGS;
 		if (!err)
 			err = build(b, c, a, f);
 	}
-	if (err == -EBADF)
-		return fail(err, "%s: does not fit any root: the kernel refuses it in a program array", f->req->name);
-	if (err == -ERANGE && iface_mtu(&c->id.iface, &mtu) == 0)
-		return fail(err, "%s: at its MTU (%u here; on veth the peer's counts) the driver takes only "
+	if (err == -BUILD_OTHER_TYPE)
+		return fail(-EINVAL, "%s: does not fit any root: the kernel refuses it in a program array", f->req->name);
+	if (err == -BUILD_NEEDS_FRAGS && iface_mtu(&c->id.iface, &mtu) == 0)
+		return fail(-ERANGE, "%s: at its MTU (%u here; on veth the peer's counts) the driver takes only "
 			    "multi-buffer programs: compile %s with SEC(\"xdp.frags\"), lower the MTU, or use "
 			    "mode generic", c->id.iface.name, mtu, f->req->name);
 	return err;
@@ -479,7 +512,9 @@ static int drop(const struct run *run, const struct bpffs *b, struct chain *c, c
 	if (run->dry_run)
 		return 0;
 	err = commit(c, plan);
-	return err ? err : chain_sweep(b, &c->id.netns);
+	if (!err)
+		sweep_after(b, &c->id);
+	return err;
 }
 
 int chain_remove(const struct run *run, const struct bpffs *b, const struct chain_id *id, const char *name)
@@ -533,8 +568,9 @@ int chain_detach(const struct run *run, const struct bpffs *b, const struct chai
 	root_close(&c.root);
 	err = chain_unpin(b, c.dir);
 	if (err)
-		return fail_errno(err, "cannot remove %s/%s", b->dir, c.dir);
-	return chain_sweep(b, &id->netns);
+		warn("%s/%s: could not be removed (%s); the next change does it", b->dir, c.dir, strerror(-err));
+	sweep_after(b, id);
+	return 0;
 }
 
 static void join(const struct root_desc *d, int n, char *buf, size_t size)
@@ -580,10 +616,14 @@ static int complete_request(const struct root_desc *d, struct chain_request *req
 {
 	if (!req->instance)
 		req->instance = d->instance;
+	if (!req->object && !req->program && strlen(d->program) < sizeof(d->program) - 1)
+		req->program = d->program; /* a longer one was cut */
 	if (req->object || d->flags & ROOT_F_BUILTIN)
 		return 0;
 	if (d->flags & ROOT_F_ADOPTED)
 		return fail(-E_USAGE, "%s: was adopted and has no object; name one: object FILE", d->name);
+	if (!d->object[0])
+		return fail(-E_USAGE, "%s: the path of its object was too long to keep; name it: object FILE", d->name);
 	snprintf(object, PATH_MAX, "%s", d->object);
 	req->object = object;
 	return 0;
@@ -663,6 +703,9 @@ int chain_adopt(const struct run *run, const struct bpffs *b, const struct chain
 	if (i >= 0)
 		return fail(-EEXIST, "%s: is already a member of the chain, with program %u", req->name,
 			    c.view.member[i].prog_id);
+	if (is_on_hook(&c, m.desc.prog_id) && (c.exists || id->hook != HOOK_XDP))
+		return fail(-EBUSY, "program %u is attached to %s of %s as well and would run twice; detach it there, "
+			    "then adopt it by a pin", m.desc.prog_id, hook_words[id->hook], id->iface.name);
 	if (!c.exists) {
 		first.replace = id->hook == HOOK_XDP && is_on_hook(&c, m.desc.prog_id) ? m.desc.prog_id : 0;
 		return undo_failed(run, b, id, create(run, b, &c, &first, false));

