@@ -153,6 +153,8 @@ uninstall:
 		$(BASHDIR)/l3afctl $(LINKS:%=$(BASHDIR)/l3af-%) $(ZSHDIR)/_l3afctl \
 		$(FISHDIR)/l3afctl.fish $(LINKS:%=$(FISHDIR)/l3af-%.fish))
 
+tests: $(patsubst %.c,$(B)/%,$(wildcard tests/unit_*.c))
+
 $(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.o $(B)/lib/err.o
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)

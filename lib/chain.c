@@ -9,13 +9,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "chainbuild.h"
 #include "chainstate.h"
 #include "cleanup.h"
 #include "kf.h"
 #include "object.h"
-
-static void member_close(struct member *m) { cleanup_fd(&m->prog); }
-#define auto_member __attribute__((cleanup(member_close)))
 
 int chain_id_init(struct chain_id *id, const struct iface *iface, enum hook hook)
 {
@@ -259,223 +257,26 @@ static int add_to_existing(const struct run *run, const struct bpffs *b, struct 
 	return err ? err : insert(c, &plan, &m, at);
 }
 
-/* Why one try to build a chain ended, where another may succeed; beyond every errno. */
-enum {
-	BUILD_NEEDS_FRAGS = 6001, /* the driver wants multi-buffer programs at this MTU */
-	BUILD_OTHER_TYPE,         /* the first member has another expected attach type */
-};
-
-/* What a new chain starts with: a loader of its first member for a given root. */
-struct first {
-	const struct chain_request *req;
-	const struct object *o;  /* NULL: adopted */
-	struct member *adopted;
-	__u32 replace;           /* program on the hook that the root takes over */
-};
-
-static int load_first(const struct bpffs *b, const struct chain_id *id, const struct first *f,
-		      const struct root_head *head, struct member *m)
-{
-	if (f->o)
-		return object_load(b, id, f->req, f->o, head, m);
-	*m = *f->adopted;
-	m->prog = fcntl(f->adopted->prog, F_DUPFD_CLOEXEC, 0);
-	return m->prog < 0 ? fail_errno(-errno, "%s", f->req->name) : 0;
-}
-
-static void cleanup_bpf_object(struct bpf_object **obj) { bpf_object__close(*obj); }
-
-static int pin_link(const struct bpffs *b, const struct chain *c, int link)
-{
-	char path[CHAIN_DIR_LEN + 8];
-	int err;
-
-	if (link < 0)
-		return 0;
-	snprintf(path, sizeof(path), "%s/link", c->dir);
-	err = bpffs_pin(b, link, path);
-	return err ? fail_errno(err, "cannot pin %s/%s", b->dir, path) : 0;
-}
-
-/* What attaching leaves to be written and pinned. */
-static int finish_attached(const struct bpffs *b, struct chain *c, struct bpf_object *obj, int link)
-{
-	struct bpf_program *prog = bpf_object__find_program_by_name(obj, root_name(c->id.hook));
-	int err = root_write_head(&c->root, &c->view.head);
-
-	if (!err && c->root.prog < 0) {
-		c->root.prog = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 0);
-		err = c->root.prog < 0 ? -errno : root_bind(&c->root);
-		if (!err)
-			err = root_pin(&c->root, b, c->dir);
-	}
-	if (err)
-		return fail_errno(err, "cannot pin the root of the chain");
-	return pin_link(b, c, link);
-}
-
-/* The root is complete and pinned; attaching it is the commit. For libxdp the program
- * exists only from then on, and is pinned after. */
-static int attach_and_pin(const struct bpffs *b, struct chain *c, struct attachment *a, struct bpf_object *obj,
-			  __u32 replace)
-{
-	auto_fd int link = -1;
-	__u32 prog_id = 0;
-	int err = attach_root(&c->id, a, obj, replace, &link), undo;
-
-	if (err)
-		return err == -ERANGE ? -BUILD_NEEDS_FRAGS : err;
-	c->view.head.mode = a->mode;
-	err = finish_attached(b, c, obj, link);
-	if (!err)
-		return 0;
-	undo = root_prog_id(bpf_program__fd(bpf_object__find_program_by_name(obj, root_name(c->id.hook))), &prog_id);
-	if (!undo)
-		undo = attach_detach(&c->id, a, prog_id, link);
-	return undo ? undo : err;
-}
-
-static int prepare_root(struct chain *c, const struct attachment *a, struct bpf_object **obj)
-{
-	const struct root_head *head = &c->view.head;
-	int err = root_object(&c->root, c->id.hook, head->attach_type, head->flags, obj);
-
-	if (err || a->engine == ENGINE_LIBXDP)
-		return err;
-	err = bpf_object__load(*obj);
-	if (err)
-		return err;
-	c->root.prog = fcntl(bpf_program__fd(bpf_object__find_program_by_name(*obj, root_name(c->id.hook))),
-			     F_DUPFD_CLOEXEC, 0);
-	return c->root.prog < 0 ? -errno : root_bind(&c->root);
-}
-
-static int move_in_place(const struct bpffs *b, const struct chain *c, const char *staging)
-{
-	char parent[CHAIN_DIR_LEN];
-	int err;
-
-	snprintf(parent, sizeof(parent), "%s", c->dir);
-	*strrchr(parent, '/') = '\0';
-	err = bpffs_mkdir(b, parent);
-	if (!err)
-		err = bpffs_remove_tree(b, c->dir);
-	return err ? err : bpffs_rename(b, staging, c->dir);
-}
-
-/* One try to build a chain around its first member, with the attach type and flags in
- * c->view.head. Prints its errors but for -BUILD_*. */
-static int build(const struct bpffs *b, struct chain *c, struct attachment *a, const struct first *f)
-{
-	__attribute__((cleanup(cleanup_bpf_object))) struct bpf_object *obj = NULL;
-	auto_member struct member m = { .prog = -1 };
-	struct root_plan plan = { 0 };
-	char staging[64];
-	int bad = -1, err;
-
-	snprintf(staging, sizeof(staging), "new-%d", getpid());
-	root_close(&c->root);
-	err = bpffs_remove_tree(b, staging);
-	if (!err)
-		err = root_create(&c->root, b, staging);
-	if (!err)
-		err = root_write_head(&c->root, &c->view.head);
-	if (err)
-		return fail_errno(err, "cannot make the maps of a chain");
-	err = load_first(b, &c->id, f, &c->view.head, &m);
-	if (err)
-		return err;
-	plan_append(&plan, &m);
-	err = prepare_root(c, a, &obj);
-	if (!err)
-		err = root_commit(&c->root, &plan, &bad);
-	if (err == -EINVAL && bad == 0 && !f->o)
-		return -BUILD_OTHER_TYPE;
-	if (!err && c->root.prog >= 0)
-		err = root_pin(&c->root, b, staging);
-	if (!err)
-		err = move_in_place(b, c, staging);
-	if (err)
-		return fail_errno(err, "cannot make the root of a chain");
-	c->view.head.settled = *c->root.gen;
-	return attach_and_pin(b, c, a, obj, f->replace);
-}
-
-static __u32 other_attach_type(enum hook hook)
-{
-	/* BPF_TCX_INGRESS, BPF_TCX_EGRESS since 6.6 */
-	return hook == HOOK_XDP ? BPF_XDP : hook == HOOK_TC_EGRESS ? 47 : 46;
-}
-
-static int build_with_retry(const struct bpffs *b, struct chain *c, struct attachment *a, const struct first *f,
-			    bool has_frags)
-{
-	unsigned mtu = 0;
-	int err = build(b, c, a, f);
-
-	if (err == -BUILD_OTHER_TYPE) {
-		c->view.head.attach_type = other_attach_type(c->id.hook);
-		err = build(b, c, a, f);
-	}
-	if (err == -BUILD_NEEDS_FRAGS && has_frags) {
-		err = bpffs_remove_tree(b, c->dir);
-		c->view.head.flags = BPF_F_XDP_HAS_FRAGS;
-		if (!err)
-			err = build(b, c, a, f);
-	}
-	if (err == -BUILD_OTHER_TYPE)
-		return fail(-EINVAL, "%s: does not fit any root: the kernel refuses it in a program array", f->req->name);
-	if (err == -BUILD_NEEDS_FRAGS && iface_mtu(&c->id.iface, &mtu) == 0)
-		return fail(-ERANGE, "%s: at its MTU (%u here; on veth the peer's counts) the driver takes only "
-			    "multi-buffer programs: compile %s with SEC(\"xdp.frags\"), lower the MTU, or use "
-			    "mode generic", c->id.iface.name, mtu, f->req->name);
-	return err;
-}
-
-static int create(const struct run *run, const struct bpffs *b, struct chain *c, const struct first *f,
-		  bool has_frags)
+/* A new chain around its first member. */
+static int create(const struct run *run, const struct bpffs *b, struct chain *c, const struct first_member *f)
 {
 	struct attachment a;
-	int undo, err = attach_choose(&c->id, f->req->engine, f->req->mode, f->replace, &a);
+	int err = attach_choose(&c->id, f->req->engine, f->req->mode, f->replace, &a);
 
-	if (!err) {
-		note(run, '+', &c->id, f->req->name);
-		change_u64(run->changes, "position", 1);
-		change_str(run->changes, "engine", "%s", engine_words[a.engine]);
-	}
-	if (err || run->dry_run)
-		return err;
-	err = root_probe(c->id.hook);
 	if (err)
-		return fail_errno(err, "chains cannot work on this kernel (a tail call in a subprogram; Linux 5.10 "
-				  "on x86-64, 6.0 on arm64, with net.core.bpf_jit_enable=1)");
-	c->view.head.abi = ROOT_ABI;
-	c->view.head.engine = a.engine;
-	c->view.head.mode = a.mode;
-	c->view.head.attached_at = (__u64)time(NULL);
-	memcpy(c->view.head.why, a.why, sizeof(a.why));
-	memcpy(c->view.head.ifname, c->id.iface.name, sizeof(c->id.iface.name));
-	err = build_with_retry(b, c, &a, f, has_frags);
-	if (!err)
-		return 0;
-	root_close(&c->root);
-	undo = chain_unpin(b, c->dir);
-	return undo ? fail_errno(err, "and cannot remove %s/%s", b->dir, c->dir) : err;
+		return err;
+	note(run, '+', &c->id, f->req->name);
+	change_u64(run->changes, "position", 1);
+	change_str(run->changes, "engine", "%s", engine_words[a.engine]);
+	return run->dry_run ? 0 : chain_build(b, c, &a, f);
 }
 
 /* After a failure: nothing of the attempt stays pinned. */
 static int undo_failed(const struct run *run, const struct bpffs *b, const struct chain_id *id, int err)
 {
-	char staging[64];
-	int undo;
-
-	if (!err || run->dry_run)
-		return err;
-	snprintf(staging, sizeof(staging), "new-%d", getpid());
-	undo = bpffs_remove_tree(b, staging);
-	if (!undo)
-		undo = chain_sweep(b, &id->netns);
-	return err; /* the first error counts; the next command sweeps again */
+	if (err && !run->dry_run)
+		sweep_after(b, id);
+	return err;
 }
 
 int chain_add(const struct run *run, const struct bpffs *b, const struct chain_id *id,
@@ -483,9 +284,8 @@ int chain_add(const struct run *run, const struct bpffs *b, const struct chain_i
 {
 	auto_chain struct chain c;
 	auto_object struct object o = { 0 };
-	struct first first = { .req = req, .o = &o };
+	struct first_member first = { .req = req, .o = &o };
 	struct root_plan empty = { 0 };
-	bool has_frags = false;
 	int i, err = open_for_change(run, b, id, &c);
 
 	if (err)
@@ -495,12 +295,12 @@ int chain_add(const struct run *run, const struct bpffs *b, const struct chain_i
 		return update_member(run, &c, req, i);
 	err = object_read(req, &o);
 	if (!err)
-		err = object_has_frags(id, req, &o, &has_frags);
+		err = object_has_frags(id, req, &o, &first.has_frags);
 	if (err)
 		return err;
 	err = c.exists ? add_to_existing(run, b, &c, req, &o) : wanted_index(req, &empty, -1);
 	if (!err && !c.exists)
-		err = create(run, b, &c, &first, has_frags);
+		err = create(run, b, &c, &first);
 	return undo_failed(run, b, id, err);
 }
 
@@ -687,7 +487,7 @@ int chain_adopt(const struct run *run, const struct bpffs *b, const struct chain
 {
 	auto_chain struct chain c;
 	auto_member struct member m = { .prog = -1 };
-	struct first first = { .req = req, .adopted = &m };
+	struct first_member first = { .req = req, .adopted = &m };
 	struct root_plan plan;
 	int i, at, err = open_for_change(run, b, id, &c);
 
@@ -708,7 +508,7 @@ int chain_adopt(const struct run *run, const struct bpffs *b, const struct chain
 			    "then adopt it by a pin", m.desc.prog_id, hook_words[id->hook], id->iface.name);
 	if (!c.exists) {
 		first.replace = id->hook == HOOK_XDP && is_on_hook(&c, m.desc.prog_id) ? m.desc.prog_id : 0;
-		return undo_failed(run, b, id, create(run, b, &c, &first, false));
+		return undo_failed(run, b, id, create(run, b, &c, &first));
 	}
 	plan_from_view(&c.view, &plan);
 	at = wanted_index(req, &plan, -1);
