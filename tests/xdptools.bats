@@ -44,7 +44,7 @@ rule() { bpftool map update pinned "$STATE/kf/filter/$1" key hex "${@:2}" value 
 		xdpfilt_alw_*) arrives 0 ;;
 		*) arrives 10 ;;
 		esac
-		l3af -q chain flush dev s0 hook xdp
+		l3af -q chain detach dev s0 hook xdp
 	done
 }
 
@@ -58,9 +58,9 @@ rule() { bpftool map update pinned "$STATE/kf/filter/$1" key hex "${@:2}" value 
 			case $feature in
 			eth) arrives $miss; rule filter_ethernet 02 77 00 00 00 02; arrives $hit ;;
 			ip) arrives $miss; rule filter_ipv4 0a 4d 00 02; arrives $hit ;;
-			udp | all) arrives $miss; rule filter_ports 59 1b 00 00; arrives $miss
-				rule filter_ports 1b 59 00 00; arrives $hit; arrives $miss 7002 ;;
-			tcp) tcp_arrives $((miss / 10)); rule filter_ports 1b 59 00 00; tcp_arrives $((hit / 10)) ;;
+			udp | all) arrives $miss; rule filter_ports 1b 59 00 00; arrives $miss
+				rule filter_ports 59 1b 00 00; arrives $hit; arrives $miss 7002 ;;
+			tcp) tcp_arrives $((miss / 10)); rule filter_ports 59 1b 00 00; tcp_arrives $((hit / 10)) ;;
 			esac
 			l3af -q chain flush dev s0 hook xdp
 			rm -rf "$STATE/kf/filter"
@@ -72,7 +72,7 @@ rule() { bpftool map update pinned "$STATE/kf/filter/$1" key hex "${@:2}" value 
 	l3af -q chain add udp dev s0 hook xdp object "$XDPTOOLS/xdpfilt_dny_udp.o" instance filter
 	l3af -q chain add count dev s0 hook xdp object "$FP/bpf/counter.o"
 	l3af -q chain add ip dev s0 hook xdp object "$XDPTOOLS/xdpfilt_dny_ip.o" instance filter2
-	rule filter_ports 1b 59 00 00
+	rule filter_ports 59 1b 00 00 # port 7001
 	arrives 0
 	[ "$(slot count/seen 0)" -eq 0 ]
 	l3af -q chain reorder count,ip,udp dev s0 hook xdp
