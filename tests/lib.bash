@@ -30,7 +30,8 @@ quiet_netns() {
 	# shellcheck disable=SC2016
 	in_ns "$1" bash -c 'cd /proc/sys/net/ipv6/conf && for c in all default; do
 		echo 0 >$c/accept_ra; echo 0 >$c/accept_dad; echo 0 >$c/router_solicitations
-		echo 1 >$c/addr_gen_mode; done'
+		echo 1 >$c/addr_gen_mode
+		for v in 1 2; do echo 1 >$c/mldv${v}_unsolicited_report_interval; done; done'
 	in_ns "$1" ip link set lo up
 }
 
@@ -51,6 +52,7 @@ wire() {
 		peer name "$5" address "$mac2" netns "$4"
 	wire_end "$1" "$2" "$3" "$6" "$mac2"
 	wire_end "$4" "$5" "$6" "$3" "$mac1"
+	sleep 0.1 # for the multicast reports to be over, which nothing can forbid
 }
 wire_end() {
 	in_ns "$1" ip -b - <<-END
@@ -102,8 +104,8 @@ residue() {
 				sed "s/^/$ns: $dev: /"
 		done
 	done
-	# maps.debug and progs.debug are the kernel's own
-	find "$BPFFS" /sys/fs/bpf -type f ! -name "*.debug" ! -path "$STATE/meta"
+	# the kernel makes two itself, tc three links
+	find "$BPFFS" /sys/fs/bpf ! -type d ! -path "$STATE/meta" ! -name 'progs.debug' ! -name 'maps.debug' ! -type l
 }
 
 # no_residue: for the end of a test
@@ -126,4 +128,13 @@ oracle() {
 		return "$rc"
 	}
 	figure "$(tail -n 1 <<<"$out")"
+}
+
+# eventually COMMAND...: it succeeds, if not now then within ten seconds
+eventually() {
+	local end=$((SECONDS + 10))
+	until "$@"; do
+		((SECONDS < end)) || { echo "not within ten seconds: $*"; return 1; }
+		sleep 0.02
+	done
 }
