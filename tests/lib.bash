@@ -115,6 +115,20 @@ no_residue() {
 	[[ -z $left ]] || { printf 'left behind:\n%s\n' "$left"; return 1; }
 }
 
+# wipe: the next test starts from nothing
+wipe() {
+	ip -all netns delete
+	rm -rf "${STATE:?}"
+}
+
+# tidy: the same at the end of a test that has to have left nothing
+tidy() {
+	local left=''
+	[[ -z ${BATS_TEST_COMPLETED-} || -n ${BATS_TEST_SKIPPED-} ]] || left=$(residue)
+	wipe
+	[[ -z $left ]] || { printf 'left behind:\n%s\n' "$left"; return 1; }
+}
+
 # figure TEXT: a number worth seeing in the summary of tests/run
 figure() { echo "# = $*" >&3; }
 

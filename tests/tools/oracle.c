@@ -648,16 +648,18 @@ static void mode_random(void)
 	/* third letters: re-O-rder is shared by none, ad-D, re-M-ove, re-P-lace */
 	report("%u changes (%u reorder, %u add, %u remove, %u replace), %.0f ms each, at most %.0f",
 	       opt.n, verbs['o'], verbs['d'], verbs['m'], verbs['p'], began / opt.n * 1000, longest * 1000);
+	chain_unmake();
 }
 
 static void mode_kill(void)
 {
 	struct order o = { 0 }, names;
 	unsigned old = 0, new = 0, late = 0;
-	double mean = 0.03, t;
+	double mean, t = seconds();
 	bool is_there;
 
 	chain_make(&o, 3);
+	mean = (seconds() - t) / 4; /* of a command, here */
 	traffic_start(traffic, opt.rate);
 	for (unsigned i = 0; i < opt.n;) {
 		struct change ch = change_random(&o);
@@ -694,6 +696,7 @@ static void mode_kill(void)
 	}
 	traffic_stop(traffic);
 	report("%u changes killed (%u old, %u new of which %u were through)", opt.n, old, new, late);
+	chain_unmake();
 }
 
 /*
@@ -1006,6 +1009,7 @@ static void mode_concurrent(void)
 	prints_are_orders();
 	report("%u processes, %u changes each, %u gave up waiting, %u reorders named members that had changed",
 	       opt.processes, opt.n, shared[1], shared[0]);
+	chain_unmake();
 }
 
 static void mode_probe(void)

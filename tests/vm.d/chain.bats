@@ -5,7 +5,7 @@
 load ../lib
 
 setup() { pair; }
-teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
+teardown() { tidy; }
 
 # lacks SERIES... WHAT: skip on these kernels
 lacks() {
@@ -20,11 +20,11 @@ add_fails() { # MESSAGE ENGINE HOOK
 		l3af chain add a dev s0 hook "$3" object "$FP/fp1.bpf.o" engine "$2"
 }
 
-N=60 RATE=2000
+N=40 RATE=2000
 
 @test "xdp, link, native: $N random changes" { oracle random n=$N rate=$RATE engine=link mode=native; }
-@test "xdp, link, generic: 20 random changes" { oracle random n=20 rate=$RATE engine=link mode=generic; }
-@test "xdp, netlink, native: 20 random changes" { oracle random n=20 rate=$RATE engine=netlink mode=native; }
+@test "xdp, link, generic: 10 random changes" { oracle random n=10 rate=$RATE engine=link mode=generic; }
+@test "xdp, netlink, native: 10 random changes" { oracle random n=10 rate=$RATE engine=netlink mode=native; }
 @test "xdp, libxdp, native: $N random changes" {
 	lacks 5.10 'refuses a root of type EXT, which libxdp needs'
 	lacks 6.12 7.2 'with libxdp 1.3.1: no component that tail-calls can be loaded (mended in 1.5.5)'
@@ -36,7 +36,7 @@ N=60 RATE=2000
 }
 @test "tc-egress, clsact: $N random changes" { oracle random n=$N rate=$RATE engine=clsact hook=tc-egress; }
 @test "xdp: kill -9 at a random moment of 20 changes" { oracle kill n=20 rate=$RATE engine=link; }
-@test "xdp: killed at every 40th system call" { oracle sweep step=40 rate=$RATE engine=link; }
+@test "xdp: killed at every 50th system call" { oracle sweep step=50 rate=$RATE engine=link; }
 
 @test "an engine that the kernel lacks is refused with the reason" {
 	case $(uname -r) in
