@@ -120,8 +120,8 @@ check-vm: deps
 	@tests/run vm:5.10 vm:6.1 vm:6.12 vm:7.2
 
 demo: deps
-	+@$(MAKE) --no-print-directory -s -j$$(nproc) all test-objects
-	@contrib/demo
+	+@$(MAKE) --no-print-directory -s -j$$(nproc) tests
+	@tests/demo
 
 clean:
 	rm -rf $(B)

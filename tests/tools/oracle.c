@@ -9,6 +9,7 @@
  *   sweep       add, remove, reorder, replace, first add and detach, killed at every step'th system call
  *   errors      add, remove, reorder, replace with an error in every step'th bpf(2)
  *   concurrent  processes= of them, n= random changes each
+ *   watch       send until standard input ends, print the orders seen and what is missing
  *   probe       send 16 packets, print how many fpcount saw and the orders they took
  *
  * keys: l3afctl=PATH bpffs=DIR objects=DIR dev=IF hook=H engine=E mode=M seed=N rate=PPS
@@ -1012,6 +1013,37 @@ static void mode_concurrent(void)
 	chain_unmake();
 }
 
+/* Packets by order since last, on one line each. */
+static void orders_report(void)
+{
+	struct prints now = { 0 };
+
+	traffic_prints(traffic, &now);
+	for (size_t i = 0; i < now.n; i++) {
+		__u64 n = now.at[i].packets - prints_get(&last, now.at[i].print);
+
+		if (n)
+			printf("%llu packets through %s\n", n, print_text(now.at[i].print));
+	}
+	free(now.at);
+}
+
+static void mode_watch(void)
+{
+	__s64 missing;
+
+	counter_open();
+	traffic_prints(traffic, &last);
+	traffic_start(traffic, opt.rate);
+	while (getchar() != EOF)
+		;
+	traffic_stop(traffic);
+	orders_report();
+	missing = traffic_missing(traffic);
+	printf("%llu packets sent, %lld missing\n", traffic_sent(traffic), missing);
+	faults += missing != 0;
+}
+
 static void mode_probe(void)
 {
 	struct prints now = { 0 };
@@ -1032,7 +1064,8 @@ static const struct mode {
 	void (*fn)(void);
 } modes[] = {
 	{ "random", mode_random }, { "kill", mode_kill }, { "sweep", mode_sweep },
-	{ "errors", mode_errors }, { "concurrent", mode_concurrent }, { "probe", mode_probe }, { 0 }
+	{ "errors", mode_errors }, { "concurrent", mode_concurrent }, { "watch", mode_watch },
+	{ "probe", mode_probe }, { 0 }
 };
 
 static const struct key {
