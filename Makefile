@@ -131,6 +131,8 @@ demo: deps
 	+@$(MAKE) --no-print-directory -s -j$$(nproc) tests
 	@tests/demo
 
+.SECONDARY: $(SKEL) $(SKEL:.skel.h=.bpf.o)
+
 clean:
 	rm -rf $(B)
 
