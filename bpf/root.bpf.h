@@ -8,7 +8,8 @@
  * and yields its verdict (x86-64 >= 5.10, arm64 >= 6.0).
  *
  * The including file defines ROOT_CTX (the context type), ROOT_SHIFT (verdict ->
- * bit), ROOT_END (the verdict at the end of the chain) and then uses ROOT_PROGRAM.
+ * bit), ROOT_END (the verdict at the end of the chain), ROOT_FINAL(verdict) (what a
+ * member's final verdict becomes for the hook) and then uses ROOT_PROGRAM.
  *
  * What must stay so: slot functions global and their indices constant (direct
  * jumps; the verifier must not know what they return), no stack use here (5.10 to
@@ -39,7 +40,7 @@ const volatile __u32 cpus = 1;
 	{                                                         \
 		int verdict = ROOT_NONE;                          \
                                                                   \
-		bpf_tail_call_static(ctx, &slots, n);             \
+		bpf_tail_call(ctx, &slots, n);                    \
 		asm volatile("" : "+r"(verdict));                 \
 		return verdict;                                   \
 	}
@@ -56,7 +57,7 @@ const volatile __u32 cpus = 1;
 		     : "+r"(counter));                                                   \
 	st->member[(b)->member[i].stat & (ROOT_SLOTS - 1)][counter]++;                   \
 	if (bit > ROOT_NONE_BIT || !((b)->member[i].mask & 1u << bit))                   \
-		return verdict;
+		goto final;
 
 #define ROOT_STR(x) ROOT_STR2(x)
 #define ROOT_STR2(x) #x
@@ -93,6 +94,8 @@ const volatile __u32 cpus = 1;
 			EACH_MEMBER(STEP_BANK0)                               \
 		}                                                             \
 		return ROOT_END;                                              \
+	final:                                                                \
+		return ROOT_FINAL(verdict);                                   \
 	}                                                                     \
 	char _license[] SEC("license") = "Dual BSD/GPL"
 

@@ -16,6 +16,8 @@
  *          struct root_head
  *   root   the program
  *   link   the bpf_link, where the engine has one
+ *   member/<program id>  the members' programs, so that a change of order gets them
+ *          without the CAP_SYS_ADMIN that access by id needs
  */
 #include <linux/types.h>
 
@@ -54,7 +56,7 @@ struct root_desc {
 	__u8 sha256[32];     /* of the object file; zero: adopted */
 	__u64 loaded_at;     /* CLOCK_REALTIME, seconds */
 	char program[32];    /* its name in the object */
-	char object[128];    /* path as given, cut at the front; "": built in */
+	char object[128];    /* absolute path; "": built in, adopted, or too long */
 };
 #define ROOT_F_BUILTIN 1
 #define ROOT_F_ADOPTED 2

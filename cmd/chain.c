@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -40,9 +41,30 @@ static void complete_kf(void)
 		puts((*kf)->name);
 }
 
+static int print_member(const struct chain_row *row, void *arg)
+{
+	(void)arg;
+	if (row->member)
+		puts(row->member->name);
+	return 0;
+}
+
+/* The members of every chain here; nothing where they cannot be read. */
+static void complete_member(void)
+{
+	auto_bpffs struct bpffs b = { .fd = -1 };
+	const char *dir = getenv("L3AF_BPFFS");
+	const struct run run = { .bpffs = dir ? dir : "/sys/fs/bpf" };
+
+	if (!bpffs_open(&run, BPFFS_READ, &b) && chain_walk(&b, NULL, HOOK_COUNT, print_member, NULL))
+		return;
+}
+
 #define FIELD(f) offsetof(struct params, f)
-#define NAME_OF(what) { .word = "NAME", .type = ARG_NAME, .offset = FIELD(name), .positional = true, \
-			.required = true, .help = what, .complete = complete_kf }
+#define NAME_OF(what, completion) \
+	{ .word = "NAME", .type = ARG_NAME, .offset = FIELD(name), .positional = true, .required = true, \
+	  .help = what, .complete = completion }
+#define MEMBER NAME_OF("the member", complete_member)
 #define DEV { .word = "dev", .type = ARG_IFACE, .offset = FIELD(dev), .meta = "IF", .required = true, \
 	      .help = "the interface" }
 #define HOOK { .word = "hook", .type = ARG_ENUM, .offset = FIELD(hook), .words = hook_words, .required = true, \
@@ -57,9 +79,9 @@ static void complete_kf(void)
 	{ .word = "position", .type = ARG_U32, .offset = FIELD(position), .meta = "N", .min = 1, \
 	  .max = CHAIN_MAX, .group = 1, .help = "place in the chain, from 1; default: the end" }, \
 	{ .word = "before", .type = ARG_NAME, .offset = FIELD(before), .meta = "MEMBER", .group = 1, \
-	  .help = "place it before this member" }, \
+	  .complete = complete_member, .help = "place it before this member" }, \
 	{ .word = "after", .type = ARG_NAME, .offset = FIELD(after), .meta = "MEMBER", .group = 1, \
-	  .help = "place it after this member" }
+	  .complete = complete_member, .help = "place it after this member" }
 #define CONTINUE { .word = "continue", .type = ARG_STRING, .offset = FIELD(verdicts), .meta = "VERDICT,...", \
 		   .help = "verdicts after which the next member runs; default: pass (xdp), ok,pipe,unspec (tc)" }
 #define MODE { .word = "mode", .type = ARG_ENUM, .offset = FIELD(mode), .words = mode_words, \
@@ -69,16 +91,16 @@ static void complete_kf(void)
 #define END { .word = NULL }
 
 static const struct arg add_args[] = {
-	NAME_OF("a built-in kernel function, or any name with an object"), DEV, HOOK, OBJECT, PROGRAM, INSTANCE,
+	NAME_OF("a built-in kernel function, or any name with an object", complete_kf), DEV, HOOK, OBJECT, PROGRAM, INSTANCE,
 	POSITION, CONTINUE, MODE, ENGINE, END
 };
-static const struct arg remove_args[] = { NAME_OF("the member"), DEV, HOOK, END };
+static const struct arg remove_args[] = { MEMBER, DEV, HOOK, END };
 static const struct arg replace_args[] = {
-	NAME_OF("the member"), DEV, HOOK, OBJECT, PROGRAM, INSTANCE, CONTINUE, END
+	MEMBER, DEV, HOOK, OBJECT, PROGRAM, INSTANCE, CONTINUE, END
 };
 static const struct arg reorder_args[] = {
 	{ .word = "NAME,...", .type = ARG_NAMES, .offset = FIELD(order), .positional = true, .required = true,
-	  .help = "all members, in their new order" }, DEV, HOOK, END
+	  .help = "all members, in their new order", .complete = complete_member }, DEV, HOOK, END
 };
 static const struct arg hook_args[] = { DEV, HOOK, END };
 static const struct arg list_args[] = {
@@ -87,11 +109,11 @@ static const struct arg list_args[] = {
 	END
 };
 static const struct arg adopt_args[] = {
-	NAME_OF("what the member will be called"), DEV, HOOK,
+	NAME_OF("what the member will be called", NULL), DEV, HOOK,
 	{ .word = "id", .type = ARG_U32, .offset = FIELD(id), .meta = "N", .min = 1, .max = 0xffffffff, .group = 2,
-	  .help = "the program's id (bpftool prog)" },
+	  .required = true, .help = "the program's id (bpftool prog)" },
 	{ .word = "pin", .type = ARG_FILE, .offset = FIELD(pin), .meta = "PATH", .group = 2,
-	  .help = "or where it is pinned" },
+	  .required = true, .help = "or where it is pinned" },
 	POSITION, CONTINUE, MODE, ENGINE, END
 };
 
@@ -109,7 +131,7 @@ static int begin(const struct run *run, const struct params *p, enum bpffs_acces
 	return err ? err : bpffs_open(run, access, b);
 }
 
-static int make_request(const struct params *p, struct chain_request *req)
+static int make_request(const struct params *p, const char *command, struct chain_request *req)
 {
 	struct why why;
 
@@ -125,7 +147,7 @@ static int make_request(const struct params *p, struct chain_request *req)
 	};
 	memcpy(req->name, p->name, sizeof(req->name));
 	if (p->verdicts && chain_parse_verdicts(p->verdicts, (enum hook)p->hook, &req->continue_mask, &why))
-		return fail(-E_USAGE, "continue: %s %s", p->verdicts, why.text);
+		return fail(-E_USAGE, "%s: continue: %s %s", command, p->verdicts, why.text);
 	return 0;
 }
 
@@ -134,7 +156,7 @@ static int add(struct run *run, const void *params, __u64 given)
 	auto_bpffs struct bpffs b = { .fd = -1 };
 	struct chain_request req;
 	struct chain_id id;
-	int err = make_request(params, &req);
+	int err = make_request(params, "chain add", &req);
 
 	(void)given;
 	if (!err)
@@ -147,7 +169,7 @@ static int replace(struct run *run, const void *params, __u64 given)
 	auto_bpffs struct bpffs b = { .fd = -1 };
 	struct chain_request req;
 	struct chain_id id;
-	int err = make_request(params, &req);
+	int err = make_request(params, "chain replace", &req);
 
 	(void)given;
 	if (!err)
@@ -161,11 +183,9 @@ static int adopt(struct run *run, const void *params, __u64 given)
 	auto_bpffs struct bpffs b = { .fd = -1 };
 	struct chain_request req;
 	struct chain_id id;
-	int err = make_request(p, &req);
+	int err = make_request(p, "chain adopt", &req);
 
 	(void)given;
-	if (!err && !p->id && !p->pin)
-		err = fail(-E_USAGE, "chain adopt: say which program: id N or pin PATH");
 	if (!err)
 		err = begin(run, p, BPFFS_CHANGE, &b, &id);
 	return err ? err : chain_adopt(run, &b, &id, &req, p->id, p->pin);

@@ -9,6 +9,7 @@
 #include "chain.h"
 #include "cleanup.h"
 #include "cmd.h"
+#include "kf.h"
 #include "nl.h"
 #include "parse.h"
 
@@ -21,6 +22,7 @@ static int version_run(struct run *run, const void *params, __u64 given)
 		{ "libbpf", "libbpf", COL_STR, false },
 		{ "hooks", "hooks", COL_LIST, false },
 		{ "engines", "engines", COL_LIST, false },
+		{ "kernel_functions", "kernel functions", COL_LIST, false },
 		{ 0 },
 	};
 	auto_table struct table *t = table_new(columns);
@@ -34,6 +36,8 @@ static int version_run(struct run *run, const void *params, __u64 given)
 		table_item(t, "hooks", hook_words[i]);
 	for (int i = ENGINE_AUTO + 1; engine_words[i]; i++)
 		table_item(t, "engines", engine_words[i]);
+	for (int i = 0; kf_all[i]; i++)
+		table_item(t, "kernel_functions", kf_all[i]->name);
 	return table_print_one(run, t);
 }
 

@@ -272,6 +272,9 @@ int xdp_attach(const struct chain_id *id, struct attachment *a, struct bpf_objec
 		return err;
 	if (err == -EOPNOTSUPP)
 		return fail(err, "%s: the driver has no native XDP; use mode generic or auto", id->iface.name);
+	if (err == -EBUSY && replace)
+		return fail(err, "%s: program %u is held by a bpf_link; only the owner of the link can take it off",
+			    id->iface.name, replace);
 	if (err == -EBUSY || err == -EEXIST)
 		return fail(-EBUSY, "%s: another XDP program was attached meanwhile; it is not displaced",
 			    id->iface.name);

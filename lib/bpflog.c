@@ -9,6 +9,7 @@
 /* The print callbacks have no argument to hang this on. */
 static char first[256];
 
+__attribute__((format(printf, 2, 0)))
 static int keep(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
 	if (level == LIBBPF_WARN && !first[0]) {
@@ -18,6 +19,7 @@ static int keep(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
+__attribute__((format(printf, 2, 0)))
 static int drop(enum libxdp_print_level level, const char *fmt, va_list ap)
 {
 	(void)level, (void)fmt, (void)ap;

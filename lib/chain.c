@@ -9,13 +9,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "chainbuild.h"
 #include "chainstate.h"
 #include "cleanup.h"
 #include "kf.h"
 #include "object.h"
-
-static void member_close(struct member *m) { cleanup_fd(&m->prog); }
-#define auto_member __attribute__((cleanup(member_close)))
 
 int chain_id_init(struct chain_id *id, const struct iface *iface, enum hook hook)
 {
@@ -46,10 +44,21 @@ static int find_or_fail(const struct chain *c, const char *name)
 static int open_for_change(const struct run *run, const struct bpffs *b, const struct chain_id *id,
 			   struct chain *c)
 {
-	int err = run->dry_run || b->fd < 0 ? 0 : chain_sweep(b, &id->netns);
+	int err = chain_open(b, run->dry_run ? BPFFS_READ : BPFFS_CHANGE, id, c);
 
-	chain_init(c);
-	return err ? err : chain_open(b, run->dry_run ? BPFFS_READ : BPFFS_CHANGE, id, c);
+	if (err || run->dry_run)
+		return err;
+	err = chain_sweep(b, &id->netns);
+	return err ? fail_errno(err, "cannot sweep %s", b->dir) : 0;
+}
+
+/* The change is made; what is left to clean is no error of it. */
+static void sweep_after(const struct bpffs *b, const struct chain_id *id)
+{
+	int err = chain_sweep(b, &id->netns);
+
+	if (err)
+		warn("%s: what is no longer used was not removed (%s); the next change does it", b->dir, strerror(-err));
 }
 
 static void plan_from_view(const struct root_view *v, struct root_plan *plan)
@@ -147,6 +156,19 @@ static void verdict_words(enum hook hook, __u32 mask, char *buf, size_t size)
 						chain_verdict(hook, bit));
 }
 
+static int check_attachment(const struct chain *c, const struct chain_request *req)
+{
+	const struct root_head *head = &c->view.head;
+
+	if (req->engine != ENGINE_AUTO && req->engine != (enum engine)head->engine)
+		return fail(-EEXIST, "%s: the %s chain is attached by %s; chain detach it first to change the engine",
+			    c->id.iface.name, hook_words[c->id.hook], engine_words[head->engine]);
+	if (req->mode != MODE_AUTO && req->mode != (enum xdp_mode)head->mode)
+		return fail(-EEXIST, "%s: the %s chain is attached in mode %s; chain detach it first to change the mode",
+			    c->id.iface.name, hook_words[c->id.hook], mode_words[head->mode]);
+	return 0;
+}
+
 static int check_same(const struct chain_id *id, const struct chain_request *req, const struct root_desc *d)
 {
 	auto_object struct object o = { 0 };
@@ -157,10 +179,15 @@ static int check_same(const struct chain_id *id, const struct chain_request *req
 	if (!req->object && kf_find(req->name) && d->flags & ROOT_F_BUILTIN)
 		return 0;
 	err = object_read(req, &o);
-	if (!err && memcmp(o.sha256, d->sha256, sizeof(o.sha256)))
-		err = fail(-EEXIST, "%s: is a member of the %s chain of %s with another object; "
-			   "chain replace gives it new code", d->name, hook_words[id->hook], id->iface.name);
-	return err;
+	if (err)
+		return err;
+	if (memcmp(o.sha256, d->sha256, sizeof(o.sha256)))
+		return fail(-EEXIST, "%s: is a member of the %s chain of %s with another object; "
+			    "chain replace gives it new code", d->name, hook_words[id->hook], id->iface.name);
+	if (req->program && strcmp(req->program, d->program))
+		return fail(-EEXIST, "%s: is a member with program %s; chain replace gives it another", d->name,
+			    d->program);
+	return 0;
 }
 
 /* A member that is there: at most its place and its mask change. */
@@ -169,8 +196,10 @@ static int update_member(const struct run *run, struct chain *c, const struct ch
 	struct root_plan plan;
 	__u32 old = c->view.member[i].mask & ~(1u << ROOT_NONE_BIT);
 	char from[96], to[96];
-	int at, err = check_same(&c->id, req, &c->view.member[i]);
+	int at, err = check_attachment(c, req);
 
+	if (!err)
+		err = check_same(&c->id, req, &c->view.member[i]);
 	if (err)
 		return err;
 	plan_from_view(&c->view, &plan);
@@ -213,12 +242,9 @@ static int add_to_existing(const struct run *run, const struct bpffs *b, struct 
 	if (c->view.n == ROOT_MEMBERS)
 		return fail(-E2BIG, "%s: the %s chain has %d members, the most there can be (the kernel allows "
 			    "33 tail calls for each packet)", c->id.iface.name, hook_words[c->id.hook], ROOT_MEMBERS);
-	if (req->engine != ENGINE_AUTO && req->engine != (enum engine)c->view.head.engine)
-		return fail(-EEXIST, "%s: the %s chain is attached by %s; chain detach it first to change the engine",
-			    c->id.iface.name, hook_words[c->id.hook], engine_words[c->view.head.engine]);
-	if (req->mode != MODE_AUTO && req->mode != (enum xdp_mode)c->view.head.mode)
-		return fail(-EEXIST, "%s: the xdp chain is attached in mode %s; chain detach it first to change the mode",
-			    c->id.iface.name, mode_words[c->view.head.mode]);
+	err = check_attachment(c, req);
+	if (err)
+		return err;
 	plan_from_view(&c->view, &plan);
 	at = wanted_index(req, &plan, -1);
 	if (at < 0)
@@ -231,218 +257,26 @@ static int add_to_existing(const struct run *run, const struct bpffs *b, struct 
 	return err ? err : insert(c, &plan, &m, at);
 }
 
-/* What a new chain starts with: a loader of its first member for a given root. */
-struct first {
-	const struct chain_request *req;
-	const struct object *o;  /* NULL: adopted */
-	struct member *adopted;
-	__u32 replace;           /* program on the hook that the root takes over */
-};
-
-static int load_first(const struct bpffs *b, const struct chain_id *id, const struct first *f,
-		      const struct root_head *head, struct member *m)
-{
-	if (f->o)
-		return object_load(b, id, f->req, f->o, head, m);
-	*m = *f->adopted;
-	m->prog = fcntl(f->adopted->prog, F_DUPFD_CLOEXEC, 0);
-	return m->prog < 0 ? fail_errno(-errno, "%s", f->req->name) : 0;
-}
-
-static void cleanup_bpf_object(struct bpf_object **obj) { bpf_object__close(*obj); }
-
-static int pin_link(const struct bpffs *b, const struct chain *c, int link)
-{
-	char path[CHAIN_DIR_LEN + 8];
-	int err;
-
-	if (link < 0)
-		return 0;
-	snprintf(path, sizeof(path), "%s/link", c->dir);
-	err = bpffs_pin(b, link, path);
-	return err ? fail_errno(err, "cannot pin %s/%s", b->dir, path) : 0;
-}
-
-/* What attaching leaves to be written and pinned. */
-static int finish_attached(const struct bpffs *b, struct chain *c, struct bpf_object *obj, int link)
-{
-	struct bpf_program *prog = bpf_object__find_program_by_name(obj, root_name(c->id.hook));
-	int err = root_write_head(&c->root, &c->view.head);
-
-	if (!err && c->root.prog < 0) {
-		c->root.prog = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 0);
-		err = c->root.prog < 0 ? -errno : root_bind(&c->root);
-		if (!err)
-			err = root_pin(&c->root, b, c->dir);
-	}
-	if (err)
-		return fail_errno(err, "cannot pin the root of the chain");
-	return pin_link(b, c, link);
-}
-
-/* The root is complete and pinned; attaching it is the commit. For libxdp the program
- * exists only from then on, and is pinned after. */
-static int attach_and_pin(const struct bpffs *b, struct chain *c, struct attachment *a, struct bpf_object *obj,
-			  __u32 replace)
-{
-	auto_fd int link = -1;
-	__u32 prog_id = 0;
-	int err = attach_root(&c->id, a, obj, replace, &link), undo;
-
-	if (err)
-		return err;
-	c->view.head.mode = a->mode;
-	err = finish_attached(b, c, obj, link);
-	if (!err)
-		return 0;
-	undo = root_prog_id(bpf_program__fd(bpf_object__find_program_by_name(obj, root_name(c->id.hook))), &prog_id);
-	if (!undo)
-		undo = attach_detach(&c->id, a, prog_id, link);
-	return undo ? undo : err;
-}
-
-static int prepare_root(struct chain *c, const struct attachment *a, struct bpf_object **obj)
-{
-	const struct root_head *head = &c->view.head;
-	int err = root_object(&c->root, c->id.hook, head->attach_type, head->flags, obj);
-
-	if (err || a->engine == ENGINE_LIBXDP)
-		return err;
-	err = bpf_object__load(*obj);
-	if (err)
-		return err;
-	c->root.prog = fcntl(bpf_program__fd(bpf_object__find_program_by_name(*obj, root_name(c->id.hook))),
-			     F_DUPFD_CLOEXEC, 0);
-	return c->root.prog < 0 ? -errno : root_bind(&c->root);
-}
-
-static int move_in_place(const struct bpffs *b, const struct chain *c, const char *staging)
-{
-	char parent[CHAIN_DIR_LEN];
-	int err;
-
-	snprintf(parent, sizeof(parent), "%s", c->dir);
-	*strrchr(parent, '/') = '\0';
-	err = bpffs_mkdir(b, parent);
-	if (!err)
-		err = bpffs_remove_tree(b, c->dir);
-	return err ? err : bpffs_rename(b, staging, c->dir);
-}
-
-/* One try to build a chain around its first member, with the attach type and flags in
- * c->view.head. -ERANGE, unprinted: the driver wants multi-buffer programs; -EBADF,
- * unprinted: the first member wants another attach type. */
-static int build(const struct bpffs *b, struct chain *c, struct attachment *a, const struct first *f)
-{
-	__attribute__((cleanup(cleanup_bpf_object))) struct bpf_object *obj = NULL;
-	auto_member struct member m = { .prog = -1 };
-	struct root_plan plan = { 0 };
-	char staging[64];
-	int bad = -1, err;
-
-	snprintf(staging, sizeof(staging), "new-%d", getpid());
-	root_close(&c->root);
-	err = bpffs_remove_tree(b, staging);
-	if (!err)
-		err = root_create(&c->root, b, staging);
-	if (!err)
-		err = root_write_head(&c->root, &c->view.head);
-	if (err)
-		return fail_errno(err, "cannot make the maps of a chain");
-	err = load_first(b, &c->id, f, &c->view.head, &m);
-	if (err)
-		return err;
-	plan_append(&plan, &m);
-	err = prepare_root(c, a, &obj);
-	if (!err)
-		err = root_commit(&c->root, &plan, &bad);
-	if (err == -EINVAL && bad == 0 && !f->o)
-		return -EBADF;
-	if (!err && c->root.prog >= 0)
-		err = root_pin(&c->root, b, staging);
-	if (!err)
-		err = move_in_place(b, c, staging);
-	if (err)
-		return fail_errno(err, "cannot make the root of a chain");
-	c->view.head.settled = *c->root.gen;
-	return attach_and_pin(b, c, a, obj, f->replace);
-}
-
-static __u32 other_attach_type(enum hook hook)
-{
-	/* BPF_TCX_INGRESS, BPF_TCX_EGRESS since 6.6 */
-	return hook == HOOK_XDP ? BPF_XDP : hook == HOOK_TC_EGRESS ? 47 : 46;
-}
-
-static int build_with_retry(const struct bpffs *b, struct chain *c, struct attachment *a, const struct first *f,
-			    bool has_frags)
-{
-	unsigned mtu = 0;
-	int err = build(b, c, a, f);
-
-	if (err == -EBADF) {
-		c->view.head.attach_type = other_attach_type(c->id.hook);
-		err = build(b, c, a, f);
-	}
-	if (err == -ERANGE && has_frags) {
-		err = bpffs_remove_tree(b, c->dir);
-		c->view.head.flags = BPF_F_XDP_HAS_FRAGS;
-		if (!err)
-			err = build(b, c, a, f);
-	}
-	if (err == -EBADF)
-		return fail(err, "%s: does not fit any root: the kernel refuses it in a program array", f->req->name);
-	if (err == -ERANGE && iface_mtu(&c->id.iface, &mtu) == 0)
-		return fail(err, "%s: at its MTU (%u here; on veth the peer's counts) the driver takes only "
-			    "multi-buffer programs: compile %s with SEC(\"xdp.frags\"), lower the MTU, or use "
-			    "mode generic", c->id.iface.name, mtu, f->req->name);
-	return err;
-}
-
-static int create(const struct run *run, const struct bpffs *b, struct chain *c, const struct first *f,
-		  bool has_frags)
+/* A new chain around its first member. */
+static int create(const struct run *run, const struct bpffs *b, struct chain *c, const struct first_member *f)
 {
 	struct attachment a;
-	int undo, err = attach_choose(&c->id, f->req->engine, f->req->mode, f->replace, &a);
+	int err = attach_choose(&c->id, f->req->engine, f->req->mode, f->replace, &a);
 
-	if (!err) {
-		note(run, '+', &c->id, f->req->name);
-		change_u64(run->changes, "position", 1);
-		change_str(run->changes, "engine", "%s", engine_words[a.engine]);
-	}
-	if (err || run->dry_run)
-		return err;
-	err = root_probe(c->id.hook);
 	if (err)
-		return fail_errno(err, "chains cannot work on this kernel (a tail call in a subprogram; Linux 5.10 "
-				  "on x86-64, 6.0 on arm64, with net.core.bpf_jit_enable=1)");
-	c->view.head.abi = ROOT_ABI;
-	c->view.head.engine = a.engine;
-	c->view.head.mode = a.mode;
-	c->view.head.attached_at = (__u64)time(NULL);
-	memcpy(c->view.head.why, a.why, sizeof(a.why));
-	memcpy(c->view.head.ifname, c->id.iface.name, sizeof(c->id.iface.name));
-	err = build_with_retry(b, c, &a, f, has_frags);
-	if (!err)
-		return 0;
-	root_close(&c->root);
-	undo = chain_unpin(b, c->dir);
-	return undo ? fail_errno(err, "and cannot remove %s/%s", b->dir, c->dir) : err;
+		return err;
+	note(run, '+', &c->id, f->req->name);
+	change_u64(run->changes, "position", 1);
+	change_str(run->changes, "engine", "%s", engine_words[a.engine]);
+	return run->dry_run ? 0 : chain_build(b, c, &a, f);
 }
 
 /* After a failure: nothing of the attempt stays pinned. */
 static int undo_failed(const struct run *run, const struct bpffs *b, const struct chain_id *id, int err)
 {
-	char staging[64];
-	int undo;
-
-	if (!err || run->dry_run)
-		return err;
-	snprintf(staging, sizeof(staging), "new-%d", getpid());
-	undo = bpffs_remove_tree(b, staging);
-	if (!undo)
-		undo = chain_sweep(b, &id->netns);
-	return err; /* the first error counts; the next command sweeps again */
+	if (err && !run->dry_run)
+		sweep_after(b, id);
+	return err;
 }
 
 int chain_add(const struct run *run, const struct bpffs *b, const struct chain_id *id,
@@ -450,9 +284,8 @@ int chain_add(const struct run *run, const struct bpffs *b, const struct chain_i
 {
 	auto_chain struct chain c;
 	auto_object struct object o = { 0 };
-	struct first first = { .req = req, .o = &o };
+	struct first_member first = { .req = req, .o = &o };
 	struct root_plan empty = { 0 };
-	bool has_frags = false;
 	int i, err = open_for_change(run, b, id, &c);
 
 	if (err)
@@ -462,12 +295,12 @@ int chain_add(const struct run *run, const struct bpffs *b, const struct chain_i
 		return update_member(run, &c, req, i);
 	err = object_read(req, &o);
 	if (!err)
-		err = object_has_frags(id, req, &o, &has_frags);
+		err = object_has_frags(id, req, &o, &first.has_frags);
 	if (err)
 		return err;
 	err = c.exists ? add_to_existing(run, b, &c, req, &o) : wanted_index(req, &empty, -1);
 	if (!err && !c.exists)
-		err = create(run, b, &c, &first, has_frags);
+		err = create(run, b, &c, &first);
 	return undo_failed(run, b, id, err);
 }
 
@@ -479,7 +312,9 @@ static int drop(const struct run *run, const struct bpffs *b, struct chain *c, c
 	if (run->dry_run)
 		return 0;
 	err = commit(c, plan);
-	return err ? err : chain_sweep(b, &c->id.netns);
+	if (!err)
+		sweep_after(b, &c->id);
+	return err;
 }
 
 int chain_remove(const struct run *run, const struct bpffs *b, const struct chain_id *id, const char *name)
@@ -533,8 +368,9 @@ int chain_detach(const struct run *run, const struct bpffs *b, const struct chai
 	root_close(&c.root);
 	err = chain_unpin(b, c.dir);
 	if (err)
-		return fail_errno(err, "cannot remove %s/%s", b->dir, c.dir);
-	return chain_sweep(b, &id->netns);
+		warn("%s/%s: could not be removed (%s); the next change does it", b->dir, c.dir, strerror(-err));
+	sweep_after(b, id);
+	return 0;
 }
 
 static void join(const struct root_desc *d, int n, char *buf, size_t size)
@@ -580,10 +416,14 @@ static int complete_request(const struct root_desc *d, struct chain_request *req
 {
 	if (!req->instance)
 		req->instance = d->instance;
+	if (!req->object && !req->program && strlen(d->program) < sizeof(d->program) - 1)
+		req->program = d->program; /* a longer one was cut */
 	if (req->object || d->flags & ROOT_F_BUILTIN)
 		return 0;
 	if (d->flags & ROOT_F_ADOPTED)
 		return fail(-E_USAGE, "%s: was adopted and has no object; name one: object FILE", d->name);
+	if (!d->object[0])
+		return fail(-E_USAGE, "%s: the path of its object was too long to keep; name it: object FILE", d->name);
 	snprintf(object, PATH_MAX, "%s", d->object);
 	req->object = object;
 	return 0;
@@ -647,7 +487,7 @@ int chain_adopt(const struct run *run, const struct bpffs *b, const struct chain
 {
 	auto_chain struct chain c;
 	auto_member struct member m = { .prog = -1 };
-	struct first first = { .req = req, .adopted = &m };
+	struct first_member first = { .req = req, .adopted = &m };
 	struct root_plan plan;
 	int i, at, err = open_for_change(run, b, id, &c);
 
@@ -663,9 +503,12 @@ int chain_adopt(const struct run *run, const struct bpffs *b, const struct chain
 	if (i >= 0)
 		return fail(-EEXIST, "%s: is already a member of the chain, with program %u", req->name,
 			    c.view.member[i].prog_id);
+	if (is_on_hook(&c, m.desc.prog_id) && (c.exists || id->hook != HOOK_XDP))
+		return fail(-EBUSY, "program %u is attached to %s of %s as well and would run twice; detach it there, "
+			    "then adopt it by a pin", m.desc.prog_id, hook_words[id->hook], id->iface.name);
 	if (!c.exists) {
 		first.replace = id->hook == HOOK_XDP && is_on_hook(&c, m.desc.prog_id) ? m.desc.prog_id : 0;
-		return undo_failed(run, b, id, create(run, b, &c, &first, false));
+		return undo_failed(run, b, id, create(run, b, &c, &first));
 	}
 	plan_from_view(&c.view, &plan);
 	at = wanted_index(req, &plan, -1);

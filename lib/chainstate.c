@@ -174,20 +174,24 @@ static int is_alive(const struct bpffs *b, const char *dir)
 	return err ? err : ifindex != 0;
 }
 
+/* Pins without an attached root: a killed run, a detached root or a deleted interface
+ * left them. */
 static int clear_dead(const struct bpffs *b, enum bpffs_access access, struct chain *c)
 {
-	int ret;
+	char **names = NULL;
+	int n = 0, ret = bpffs_list(b, c->dir, &names, &n);
 
+	bpffs_list_free(names, n);
 	root_close(&c->root);
-	if (access == BPFFS_READ) {
+	if (!ret && n && access == BPFFS_READ)
 		warn("%s: what is pinned for its %s chain is not attached to it (its root was taken off, or the "
 		     "interface is another one now); the next change clears it",
 		     c->id.iface.name, hook_words[c->id.hook]);
-		return 0;
+	if (!ret && n && access == BPFFS_CHANGE) {
+		ret = is_alive(b, c->dir);
+		if (ret >= 0)
+			ret = ret ? put_aside(b, c) : chain_unpin(b, c->dir);
 	}
-	ret = is_alive(b, c->dir);
-	if (ret >= 0)
-		ret = ret ? put_aside(b, c) : chain_unpin(b, c->dir);
 	return ret ? fail_errno(ret, "cannot clear %s/%s", b->dir, c->dir) : 0;
 }
 
@@ -209,6 +213,7 @@ static int recover(const struct bpffs *b, enum bpffs_access access, struct chain
 				err = bpffs_remove_tree(b, c->dir);
 			if (!err)
 				err = bpffs_rename(b, s.dir, c->dir);
+			root_moved(&c->root, c->dir);
 		} else if (!err) {
 			snprintf(c->dir, sizeof(c->dir), "%s", s.dir);
 		}
@@ -229,19 +234,15 @@ static int recover(const struct bpffs *b, enum bpffs_access access, struct chain
 	return err;
 }
 
-static int open_pinned(const struct bpffs *b, enum bpffs_access access, struct chain *c)
+static int open_pinned(const struct bpffs *b, struct chain *c)
 {
 	int err = root_open(&c->root, b, c->dir);
 
-	if (err == -ENOENT) {
-		root_close(&c->root);
-		return 0;
-	}
 	if (!err)
 		err = check_attached(c);
-	if (err)
-		return fail_errno(err, "%s/%s", b->dir, c->dir);
-	return c->exists ? 0 : clear_dead(b, access, c);
+	if (!c->exists)
+		root_close(&c->root);
+	return err && err != -ENOENT ? fail_errno(err, "%s/%s", b->dir, c->dir) : 0;
 }
 
 int chain_open(const struct bpffs *b, enum bpffs_access access, const struct chain_id *id, struct chain *c)
@@ -254,7 +255,7 @@ int chain_open(const struct bpffs *b, enum bpffs_access access, const struct cha
 	chain_dir(id, c->dir);
 	err = attach_query(id, &c->hook);
 	if (!err)
-		err = open_pinned(b, access, c);
+		err = open_pinned(b, c);
 	if (err)
 		return err;
 	for (int i = 0; !c->exists && i < c->hook.n; i++) {
@@ -267,7 +268,7 @@ int chain_open(const struct bpffs *b, enum bpffs_access access, const struct cha
 					  hook_words[id->hook], c->root_id);
 	}
 	if (!c->exists)
-		return 0;
+		return clear_dead(b, access, c);
 	if (access == BPFFS_CHANGE && c->root.prog >= 0)
 		err = root_pin(&c->root, b, c->dir);
 	if (!err)
@@ -291,10 +292,12 @@ static int sweep_dir(const char *dir, void *arg)
 	bool is_here = !strncmp(dir, s->here, strlen(s->here));
 	char path[CHAIN_DIR_LEN + 8];
 	struct iface iface;
-	int ret;
+	int ret, ifindex;
 
 	if (is_here) {
-		ret = iface_by_index(atoi(dir + strlen(s->here)), &iface);
+		if (sscanf(dir + strlen(s->here), "%d/", &ifindex) != 1)
+			return 0; /* not a directory of ours */
+		ret = iface_by_index(ifindex, &iface);
 		if (ret != -ENODEV)
 			return ret;
 	} else if (strncmp(dir, "chain/moved/", 12)) {
@@ -363,7 +366,5 @@ int chain_sweep(const struct bpffs *b, const struct netns *ns)
 
 	snprintf(s.here, sizeof(s.here), "chain/%llu/", ns->id);
 	err = each_dir(b, sweep_dir, &s);
-	if (!err)
-		err = sweep_instances(b);
-	return err ? fail_errno(err, "cannot sweep %s", b->dir) : 0;
+	return err ? err : sweep_instances(b);
 }

@@ -3,7 +3,7 @@
 #define L3AF_CHAINSTATE_H
 
 /* Where chains are pinned, and how one is found again whatever happened to its pins or
- * its interface. All of these print their errors. */
+ * its interface. These print their errors unless they say otherwise. */
 #include "attach.h"
 #include "rootmaps.h"
 
@@ -32,7 +32,8 @@ must_use int chain_open(const struct bpffs *b, enum bpffs_access access, const s
 			struct chain *c);
 
 /* Remove what no interface and no chain holds any more: chains of deleted interfaces
- * in this network namespace, instances of third-party objects without a member. */
+ * in this network namespace, instances of third-party objects without a member.
+ * Prints nothing. */
 must_use int chain_sweep(const struct bpffs *b, const struct netns *ns);
 
 /* A chain's directory and the empty ones above it. Prints nothing. */

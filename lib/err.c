@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -43,8 +44,8 @@ static void say(const char *prefix, const char *fmt, va_list ap, const char *tai
 	vsnprintf(text, sizeof(text), fmt, ap);
 	fputs(prefix, stderr);
 	text_put(stderr, text);
-	if (tail)
-		fprintf(stderr, ": %s", tail);
+	if (tail) /* strerror's are capitalised */
+		fprintf(stderr, ": %c%s", islower(tail[1]) ? tolower(*tail) : *tail, tail + 1);
 	putc('\n', stderr);
 }
 

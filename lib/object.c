@@ -101,6 +101,14 @@ static int try_parse(const struct object *o)
 	return 0;
 }
 
+static void note_path(struct object *o)
+{
+	auto_free char *path = realpath(o->file, NULL);
+
+	if (path && strlen(path) < sizeof(o->path))
+		strcpy(o->path, path);
+}
+
 static int read_file(struct object *o)
 {
 	auto_fd int fd = open(o->file, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -123,6 +131,7 @@ static int read_file(struct object *o)
 			return fail_errno(n ? -errno : -EIO, "object %s", o->file);
 		done += (size_t)n;
 	}
+	note_path(o);
 	return 0;
 }
 
@@ -395,14 +404,12 @@ static int describe(struct member *m, const char *name, const char *instance)
 
 static void describe_object(struct member *m, const struct object *o, const struct bpf_program *prog)
 {
-	size_t len = strlen(o->file), room = sizeof(m->desc.object) - 1;
-
 	memcpy(m->desc.sha256, o->sha256, sizeof(o->sha256));
 	snprintf(m->desc.program, sizeof(m->desc.program), "%s", bpf_program__name(prog));
 	if (o->kf)
 		m->desc.flags = ROOT_F_BUILTIN;
 	else
-		snprintf(m->desc.object, sizeof(m->desc.object), "%s", o->file + (len > room ? len - room : 0));
+		memcpy(m->desc.object, o->path, sizeof(m->desc.object));
 }
 
 int object_has_frags(const struct chain_id *id, const struct chain_request *req, const struct object *o,

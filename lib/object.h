@@ -12,7 +12,8 @@ struct object {
 	size_t size;
 	void *owned;         /* what bytes points to when it was read from a file */
 	const struct kf *kf; /* built in; NULL: a file */
-	const char *file;
+	const char *file;    /* as given, for messages */
+	char path[128];      /* absolute, for the description; "": built in or too long */
 	__u8 sha256[32];
 };
 static inline void cleanup_object(struct object *o);

@@ -259,3 +259,38 @@ help_text() {
 	run -0 make -s uninstall DESTDIR="$root" PREFIX=/usr
 	[[ -z $(find "$root" ! -type d) ]]
 }
+
+# what follows needs root and the private namespaces of tests/run
+private() { [[ -n ${L3AF_TEST_BPFFS-} ]] || skip 'needs tests/run'; }
+
+@test "-n takes a name, a path or a pid of a network namespace" {
+	private
+	ip netns add blue
+	ip -n blue link add blue0 type veth peer name blue1
+	local ns
+	unshare -n sleep 60 3>&- &
+	for ns in blue /run/netns/blue; do
+		run -0 --separate-stderr l3afctl -n $ns --bpffs "$L3AF_TEST_BPFFS" chain list dev blue0
+		[[ -z $output$stderr ]]
+		[[ $(l3afctl --complete -n $ns chain add x dev '') == *blue1* ]]
+	done
+	usage_error 'chain list: dev: blue0 is not an interface of this network namespace' chain list dev blue0
+	usage_error 'chain list: dev: blue0 is not an interface of this network namespace' -n $! chain list dev blue0
+	kill $!
+	run -1 --separate-stderr l3afctl -n nope chain list
+	[[ -z $output && $stderr == 'l3afctl: network namespace nope: '*'no such file or directory' ]]
+}
+
+@test "the lock: waits, gives up with 4, is free when its holder is killed" {
+	private
+	export L3AF_BPFFS=$L3AF_TEST_BPFFS
+	mkdir -m 700 "$L3AF_BPFFS/l3af"
+	(flock 9 && exec sleep 60) 9<"$L3AF_BPFFS/l3af" 3>&- &
+	until ! flock -n "$L3AF_BPFFS/l3af" true; do sleep 0.05; done
+	run -4 --separate-stderr l3afctl --wait 0 chain list
+	[[ -z $output && $stderr == 'l3afctl: another l3afctl holds '* ]]
+	run -4 l3afctl --wait 300ms chain list
+	kill -9 $!
+	run -0 --separate-stderr l3afctl --wait 5 chain list
+	[[ -z $output$stderr ]]
+}

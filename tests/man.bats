@@ -12,7 +12,7 @@ setup() {
 page() {
 	local file=man/l3afctl-$1.8
 	[[ -f $file ]] || file=man/l3afctl.8
-	mandoc -Tascii "$file" | col -b | tr -s ' \n' ' '
+	mandoc -Tascii "$file" | sed 's/.\x08//g' | tr -s ' \n' ' '
 }
 
 @test "mandoc has nothing to say" {

@@ -9,11 +9,12 @@
  *   sweep       add, remove, reorder, replace, first add and detach, killed at every step'th system call
  *   errors      add, remove, reorder, replace with an error in every step'th bpf(2)
  *   concurrent  processes= of them, n= random changes each
+ *   watch       send until standard input ends, print the orders seen and what is missing
  *   probe       send 16 packets, print how many fpcount saw and the orders they took
  *
  * keys: l3afctl=PATH bpffs=DIR objects=DIR dev=IF hook=H engine=E mode=M seed=N rate=PPS
  *       from=NETNS:IF (where packets enter; on tc-egress: this one and dev)
- *       break=1 (for testing the test: the slot behind the chain's back)
+ *       break=order|loss (for testing the test: the slots are changed behind the chain's back)
  * Exit status 0: nothing wrong. The last line on stdout tells the figures.
  */
 #include <bpf/bpf.h>
@@ -54,15 +55,16 @@ struct change {
 };
 
 static struct {
-	const char *l3afctl, *bpffs, *objects, *dev, *hook, *engine, *mode, *from;
-	unsigned n, processes, rate, step, is_breaking, seed;
+	const char *l3afctl, *bpffs, *objects, *dev, *hook, *engine, *mode, *from, *breaking;
+	unsigned n, processes, rate, step, seed;
 } opt = { "build/l3afctl", "/run/bpf", "build/tests", "s0", "xdp", "auto", "auto", "cli:c0",
-	  1000, 50, 100000, 1, 0, 0 };
+	  NULL, 1000, 50, 100000, 1, 0 };
 
 static struct traffic *traffic;
 static struct prints last;      /* as of the last look */
 static __u64 illegal;
 static unsigned faults;         /* of other kinds */
+static bool has_stalled;
 static struct outcome result;
 static __u64 seed;
 
@@ -365,8 +367,10 @@ static void look(__u64 a, __u64 b, __u64 *a_seen, __u64 *b_seen)
 
 static void settle(void)
 {
-	if (!traffic_wait(traffic, SETTLE))
+	if (!has_stalled && !traffic_wait(traffic, SETTLE)) {
+		has_stalled = true; /* once is enough: each time takes long */
 		fault("no packet arrives any more");
+	}
 }
 
 /* The packets of now: all ran print. */
@@ -546,26 +550,28 @@ static int live_programs(__u32 ids[ROOT_MEMBERS])
 
 /* Modes */
 
-/* For testing the test: in the live bank, the second member also takes the first one's
- * slot, behind everybody's back. */
+/* For testing the test, behind everybody's back: in the live bank the second member
+ * also takes the first one's slot, or the last one, the counter, is lost. */
 static void break_chain(void)
 {
-	int slots = chain_pin("slots"), gen = chain_pin("gen"), fd;
-	__u32 zero = 0, slot, id;
-	__u64 bank;
+	int slots = chain_pin("slots"), n, fd, err;
+	__u32 ids[ROOT_MEMBERS], slot, id;
 
-	if (bpf_map_lookup_elem(gen, &zero, &bank))
-		die("gen: %s", strerror(errno));
-	slot = (bank & 1 ? ROOT_MEMBERS : 0) + 1;
-	if (bpf_map_lookup_elem(slots, &slot, &id))
-		die("no second member");
-	fd = bpf_prog_get_fd_by_id(id);
-	slot--;
-	if (bpf_map_update_elem(slots, &slot, &fd, 0))
+	n = live_programs(ids);
+	for (slot = 0; slot < ROOT_SLOTS; slot += ROOT_MEMBERS)
+		if (!bpf_map_lookup_elem(slots, &slot, &id) && id == ids[0])
+			break;
+	if (!strcmp(opt.breaking, "loss")) {
+		slot += n - 1;
+		err = bpf_map_delete_elem(slots, &slot);
+	} else {
+		fd = bpf_prog_get_fd_by_id(ids[1]);
+		err = bpf_map_update_elem(slots, &slot, &fd, 0);
+		close(fd);
+	}
+	if (err)
 		die("cannot break the chain: %s", strerror(errno));
-	close(fd);
 	close(slots);
-	close(gen);
 }
 
 static double seconds(void)
@@ -576,8 +582,8 @@ static double seconds(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-__attribute__((format(printf, 2, 3)))
-static void report(const char *what, const char *fmt, ...)
+__attribute__((format(printf, 1, 2)))
+static void report(const char *fmt, ...)
 {
 	__s64 missing = traffic_missing(traffic);
 	va_list ap;
@@ -587,8 +593,8 @@ static void report(const char *what, const char *fmt, ...)
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
-	printf(" %s; %llu packets, %lld missing, %llu illegal, %u faults\n", what,
-	       traffic_sent(traffic), missing, illegal, faults);
+	printf("; %llu packets, %lld missing, %llu illegal, %u faults\n", traffic_sent(traffic), missing,
+	       illegal, faults);
 	fflush(stdout);
 	if (missing)
 		faults++;
@@ -610,9 +616,10 @@ static void mode_random(void)
 		double t;
 
 		steady(order_print(&o));
-		if (opt.is_breaking && i == opt.n / 2) {
+		if (opt.breaking && o.n > 1) {
 			break_chain();
 			steady(order_print(&o));
+			break;
 		}
 		t = seconds();
 		must(&ch.command);
@@ -640,18 +647,20 @@ static void mode_random(void)
 	began = seconds() - began;
 	traffic_stop(traffic);
 	/* third letters: re-O-rder is shared by none, ad-D, re-M-ove, re-P-lace */
-	report("changes", "%u (%u reorder, %u add, %u remove, %u replace), %.0f ms each, at most %.0f,",
+	report("%u changes (%u reorder, %u add, %u remove, %u replace), %.0f ms each, at most %.0f",
 	       opt.n, verbs['o'], verbs['d'], verbs['m'], verbs['p'], began / opt.n * 1000, longest * 1000);
+	chain_unmake();
 }
 
 static void mode_kill(void)
 {
 	struct order o = { 0 }, names;
 	unsigned old = 0, new = 0, late = 0;
-	double mean = 0.03, t;
+	double mean, t = seconds();
 	bool is_there;
 
 	chain_make(&o, 3);
+	mean = (seconds() - t) / 4; /* of a command, here */
 	traffic_start(traffic, opt.rate);
 	for (unsigned i = 0; i < opt.n;) {
 		struct change ch = change_random(&o);
@@ -687,7 +696,8 @@ static void mode_kill(void)
 		}
 	}
 	traffic_stop(traffic);
-	report("changes", "%u killed (%u old, %u new of which %u were through)", opt.n, old, new, late);
+	report("%u changes killed (%u old, %u new of which %u were through)", opt.n, old, new, late);
+	chain_unmake();
 }
 
 /*
@@ -695,14 +705,15 @@ static void mode_kill(void)
  * the packets run the old order or the new one, the listing says which, the exit status
  * too; the same command again succeeds and leaves no stray pin.
  */
-static void assail(const struct order *base, const struct change *ch, const struct command *undo, int error)
+static void assail(const struct order *base, const struct change *ch, const struct command *undo, int error,
+		   int first)
 {
 	char *tree_old = NULL, *tree_new = NULL;
 	unsigned count[2] = { 0 };
 	bool was_reached = true, is_there, is_new;
 	struct order names;
 
-	for (int k = 1; was_reached; k += opt.step) {
+	for (int k = first; was_reached; k += opt.step) {
 		steady(order_print(base));
 		tree_same(&tree_old, "before the change");
 		if (error)
@@ -739,7 +750,8 @@ static void assail(const struct order *base, const struct change *ch, const stru
 	free(tree_new);
 }
 
-static void assail_all(int error)
+/* The calls first, first + step, ...: another first for each error. */
+static void assail_all(int error, int first)
 {
 	struct order o = { 0 }, other;
 	struct change add, removal, reorder, back, replace, restore;
@@ -755,13 +767,13 @@ static void assail_all(int error)
 	replace = change_replace(&o, 1, 5);
 	restore = change_replace(&replace.after, 1, 2);
 	traffic_start(traffic, opt.rate);
-	assail(&o, &add, &removal.command, error);
-	assail(&o, &reorder, &back.command, error);
-	assail(&o, &replace, &restore.command, error);
+	assail(&o, &add, &removal.command, error, first);
+	assail(&o, &reorder, &back.command, error, first);
+	assail(&o, &replace, &restore.command, error, first);
 	must(&add.command);
 	settle();
 	look(order_print(&o), order_print(&add.after), &(__u64){ 0 }, &(__u64){ 0 });
-	assail(&add.after, &removal, &add.command, error);
+	assail(&add.after, &removal, &add.command, error, first);
 	traffic_stop(traffic);
 }
 
@@ -844,8 +856,8 @@ static void assail_detach(void)
 
 static void mode_sweep(void)
 {
-	assail_all(0);
-	report("sweep", "kill at every %u. system call", opt.step);
+	assail_all(0, 1);
+	report("killed at every %u. system call", opt.step);
 	chain_unmake();
 	traffic = NULL;
 	assail_first_add();
@@ -858,8 +870,8 @@ static void mode_errors(void)
 	static const int errors[] = { ENOMEM, EPERM, ENOSPC, EINTR, EAGAIN, E2BIG, EBUSY };
 
 	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors) && i < opt.n; i++) {
-		assail_all(errors[i]);
-		report("sweep", "%s in every %u. bpf(2)", strerror(errors[i]), opt.step);
+		assail_all(errors[i], 1 + (int)(i % opt.step));
+		report("%s in every %u. bpf(2)", strerror(errors[i]), opt.step);
 		chain_unmake();
 	}
 }
@@ -996,8 +1008,40 @@ static void mode_concurrent(void)
 	listing_is_true();
 	traffic_stop(traffic);
 	prints_are_orders();
-	report("changes", "%u processes, %u each, %u gave up waiting, %u reorders named members that had changed,",
+	report("%u processes, %u changes each, %u gave up waiting, %u reorders named members that had changed",
 	       opt.processes, opt.n, shared[1], shared[0]);
+	chain_unmake();
+}
+
+/* Packets by order since last, on one line each. */
+static void orders_report(void)
+{
+	struct prints now = { 0 };
+
+	traffic_prints(traffic, &now);
+	for (size_t i = 0; i < now.n; i++) {
+		__u64 n = now.at[i].packets - prints_get(&last, now.at[i].print);
+
+		if (n)
+			printf("%llu packets through %s\n", n, print_text(now.at[i].print));
+	}
+	free(now.at);
+}
+
+static void mode_watch(void)
+{
+	__s64 missing;
+
+	counter_open();
+	traffic_prints(traffic, &last);
+	traffic_start(traffic, opt.rate);
+	while (getchar() != EOF)
+		;
+	traffic_stop(traffic);
+	orders_report();
+	missing = traffic_missing(traffic);
+	printf("%llu packets sent, %lld missing\n", traffic_sent(traffic), missing);
+	faults += missing != 0;
 }
 
 static void mode_probe(void)
@@ -1020,7 +1064,8 @@ static const struct mode {
 	void (*fn)(void);
 } modes[] = {
 	{ "random", mode_random }, { "kill", mode_kill }, { "sweep", mode_sweep },
-	{ "errors", mode_errors }, { "concurrent", mode_concurrent }, { "probe", mode_probe }, { 0 }
+	{ "errors", mode_errors }, { "concurrent", mode_concurrent }, { "watch", mode_watch },
+	{ "probe", mode_probe }, { 0 }
 };
 
 static const struct key {
@@ -1032,7 +1077,7 @@ static const struct key {
 	{ "dev", &opt.dev, 0 }, { "hook", &opt.hook, 0 }, { "engine", &opt.engine, 0 },
 	{ "mode", &opt.mode, 0 }, { "from", &opt.from, 0 }, { "n", 0, &opt.n },
 	{ "processes", 0, &opt.processes }, { "rate", 0, &opt.rate }, { "step", 0, &opt.step },
-	{ "break", 0, &opt.is_breaking }, { "seed", 0, &opt.seed }, { 0 }
+	{ "break", &opt.breaking, 0 }, { "seed", 0, &opt.seed }, { 0 }
 };
 
 static void key_set(const char *word)

@@ -25,7 +25,7 @@
 
 #define BURST 16
 #define WINDOW 96          /* a veth ring holds 256 */
-#define STALLED_NS 10000000000ull /* no packet seen for so long: those under way are lost */
+#define STALLED_NS 5000000000ull /* no packet seen for so long: those under way are lost */
 
 struct traffic {
 	int prints, sock;
