@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 # For tests of limit, after lib: servers, clients, frames, and what the limits say.
 
 SYN=$FP/syn
