@@ -460,3 +460,15 @@ killed() {
 	finish holders
 	soon 0 cell use 1
 }
+
+@test "the very first run killed anywhere: the next one completes it" {
+	local us
+	for ((us = 5000; us <= 200000; us += 13000)); do
+		killed "$us" limit set connections 5 dev s0 port 80
+		limit set connections 5 dev s0 port 80
+		[[ $(l3af --json limit list | jq -c '.[] | [.limit, .enforced]') == '["connections 5",true]' ]]
+		runs 'pass 5 drop 1 tx 0' connlimit 6
+		l3af chain detach dev s0 hook xdp >/dev/null
+		rm -r "$STATE"
+	done
+}
