@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,24 @@ int limits_make(const struct bpffs *b, struct limits *l)
 	}
 	l->is_there = !err;
 	return err ? fail_maps(err, l) : 0;
+}
+
+bool limits_runs_on(const struct limits *l, __u32 prog_id)
+{
+	auto_fd int prog = bpf_prog_get_fd_by_id(prog_id);
+	struct bpf_map_info map = { 0 };
+	struct bpf_prog_info info = { 0 };
+	__u32 ids[32], len = sizeof(map), prog_len = sizeof(info);
+
+	info.nr_map_ids = sizeof(ids) / sizeof(ids[0]);
+	info.map_ids = (__u64)(uintptr_t)ids;
+	if (prog < 0 || l->rules < 0 || bpf_obj_get_info_by_fd(l->rules, &map, &len) ||
+	    bpf_obj_get_info_by_fd(prog, &info, &prog_len))
+		return true;
+	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++)
+		if (ids[i] == map.id)
+			return true;
+	return false;
 }
 
 int limits_count(const struct limits *l)

@@ -94,6 +94,17 @@ teardown() { limits_teardown; }
 	[[ $(cell enforced) == true ]]
 }
 
+@test "pins removed by hand: the chain's member is made anew on the new maps" {
+	limit set rate 3/h dev s0
+	rm -r "$STATE/kf/ratelimit"
+	does '' l3af limit list
+	run -0 l3af limit set rate 2/h dev s0
+	[[ ${lines[0]} == '+ limit rate 2/h dev s0' && ${lines[1]} == '- chain ratelimit dev s0 hook xdp' &&
+		${lines[2]} == '+ chain ratelimit dev s0 hook xdp position 1' ]]
+	[[ $(cell enforced) == true ]]
+	runs 'pass 2 drop 2 tx 0' ratelimit 4
+}
+
 @test "a rule of an interface that is gone goes with the next change" {
 	in_ns srv ip link add x0 type veth peer name x1
 	limit set rate 3/h dev x0
