@@ -64,37 +64,49 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
 
-tests: all test-objects $(B)/tests/oracle
+tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/unit_window
 test-objects: $(TESTOBJ) $(FPOBJ)
 
 $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $<
-	$(LLVM_STRIP) -g $@.tmp
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $<
+	$(Q)$(LLVM_STRIP) -g $@.tmp
 	@mv $@.tmp $@
 
 $(B)/tests/fp%.bpf.o: tests/tools/fp.bpf.c tests/tools/fp.h
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -DID=$* -c -o $@ $<
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -DID=$* -c -o $@ $<
 
 $(B)/tests/fpcount.bpf.o: tests/tools/fpcount.bpf.c tests/tools/fp.h
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
-$(B)/tests/oracle: tests/tools/oracle.c tests/tools/command.c tests/tools/traffic.c \
-		tests/tools/command.h tests/tools/traffic.h tests/tools/fp.h
+$(B)/tests/oracle: $(wildcard tests/tools/*.[ch]) bpf/root.h
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) -pthread -lbpf -lcjson
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter-out %.bpf.c,$(filter %.c,$^)) -pthread -lbpf -lcjson
 
 $(B)/tests/bench: tests/bench.c bpf/root.h
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lbpf
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lbpf
+
+$(B)/tests/syn: tests/tools/syn.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread -lbpf
+
+$(B)/tests/unit_window: tests/unit_window.c bpf/window.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
 
 bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
 	tests/bench
 
 # What has to be there on Debian 12, to build and to test
-DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libelf-dev zlib1g-dev \
+DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
 	bats busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod mandoc nftables python3-minimal \
 	qemu-system-x86 shellcheck strace util-linux xdp-tools xz-utils zsh zstd
 
@@ -105,8 +117,9 @@ deps:
 		set -- apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $$missing; \
 		"$$@" >/dev/null 2>&1 || { apt-get update -qq && "$$@" >/dev/null; }; }
 
+# from nothing, the programs as well
 check: deps
-	rm -rf $(B)
+	@rm -rf $(B)
 	+@$(MAKE) --no-print-directory -j$$(nproc) tests
 	@tests/run
 
@@ -115,8 +128,10 @@ check-vm: deps
 	@tests/run vm:5.10 vm:6.1 vm:6.12 vm:7.2
 
 demo: deps
-	+@$(MAKE) --no-print-directory -s -j$$(nproc) all test-objects
-	@contrib/demo
+	+@$(MAKE) --no-print-directory -s -j$$(nproc) tests
+	@tests/demo
+
+.SECONDARY: $(SKEL) $(SKEL:.skel.h=.bpf.o)
 
 clean:
 	rm -rf $(B)

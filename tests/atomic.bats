@@ -6,7 +6,7 @@
 load lib
 
 setup() { pair; }
-teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
+teardown() { tidy; }
 
 @test "xdp, link, native: 1000 random changes" { oracle random n=1000 engine=link mode=native; }
 @test "xdp, link, generic: 1000 random changes" { oracle random n=1000 engine=link mode=generic; }

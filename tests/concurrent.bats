@@ -6,7 +6,7 @@
 load lib
 
 setup() { pair; }
-teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
+teardown() { tidy; }
 
 @test "xdp: 50 processes, 10 random changes each" { oracle concurrent processes=50 n=10 engine=link; }
 @test "tc-ingress: 50 processes, 4 random changes each" {
@@ -23,6 +23,7 @@ teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
 	run cat "$BATS_TEST_TMPDIR"/[0-9]*
 	[ "$output" = '+ chain a dev s0 hook xdp position 1 engine link' ]
 	[ "$(l3af chain list --json | jq -c 'map([.name, .state])')" = '[["a","running"]]' ]
+	l3af chain detach dev s0 hook xdp
 }
 
 @test "a lock that is not released: exit status 4 after --wait" {
@@ -32,7 +33,7 @@ teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
 	refuses 4 "l3afctl: another l3afctl holds $STATE; waited 0.05 s (--wait DURATION waits longer)" \
 		l3af --wait 50ms chain remove a dev s0 hook xdp
 	flock -u "$lock"
-	l3af chain remove a dev s0 hook xdp
+	l3af chain detach dev s0 hook xdp
 }
 
 @test "listings wait for a change, not for each other" {
@@ -42,4 +43,6 @@ teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
 	[ "$(l3af chain list --json | jq length)" -eq 1 ]
 	refuses 4 "l3afctl: another l3afctl holds $STATE; waited 0 s (--wait DURATION waits longer)" \
 		l3af --wait 0 chain remove a dev s0 hook xdp
+	flock -u "$lock"
+	l3af chain detach dev s0 hook xdp
 }

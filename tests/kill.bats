@@ -6,7 +6,7 @@
 load lib
 
 setup() { pair; }
-teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
+teardown() { tidy; }
 
 @test "xdp: kill -9 at a random moment of 500 changes" { oracle kill n=500 engine=link; }
 @test "tc-ingress, tcx: kill -9 at a random moment of 100 changes" { oracle kill n=100 engine=tcx hook=tc-ingress; }

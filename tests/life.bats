@@ -7,7 +7,7 @@
 load lib
 
 setup() { pair; }
-teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
+teardown() { wipe; }
 
 # fp WORD NAME ID [WORDS...]: chain WORD of member NAME with the mark ID (count: fpcount)
 fp() { l3af chain "$1" "$2" dev "${DEV:-s0}" hook "${HOOK:-xdp}" object "$FP/fp$3.bpf.o" "${@:4}"; }

@@ -9,6 +9,7 @@
  *   sweep       add, remove, reorder, replace, first add and detach, killed at every step'th system call
  *   errors      add, remove, reorder, replace with an error in every step'th bpf(2)
  *   concurrent  processes= of them, n= random changes each
+ *   watch       send until standard input ends, print the orders seen and what is missing
  *   probe       send 16 packets, print how many fpcount saw and the orders they took
  *
  * keys: l3afctl=PATH bpffs=DIR objects=DIR dev=IF hook=H engine=E mode=M seed=N rate=PPS
@@ -648,16 +649,18 @@ static void mode_random(void)
 	/* third letters: re-O-rder is shared by none, ad-D, re-M-ove, re-P-lace */
 	report("%u changes (%u reorder, %u add, %u remove, %u replace), %.0f ms each, at most %.0f",
 	       opt.n, verbs['o'], verbs['d'], verbs['m'], verbs['p'], began / opt.n * 1000, longest * 1000);
+	chain_unmake();
 }
 
 static void mode_kill(void)
 {
 	struct order o = { 0 }, names;
 	unsigned old = 0, new = 0, late = 0;
-	double mean = 0.03, t;
+	double mean, t = seconds();
 	bool is_there;
 
 	chain_make(&o, 3);
+	mean = (seconds() - t) / 4; /* of a command, here */
 	traffic_start(traffic, opt.rate);
 	for (unsigned i = 0; i < opt.n;) {
 		struct change ch = change_random(&o);
@@ -694,6 +697,7 @@ static void mode_kill(void)
 	}
 	traffic_stop(traffic);
 	report("%u changes killed (%u old, %u new of which %u were through)", opt.n, old, new, late);
+	chain_unmake();
 }
 
 /*
@@ -1006,6 +1010,38 @@ static void mode_concurrent(void)
 	prints_are_orders();
 	report("%u processes, %u changes each, %u gave up waiting, %u reorders named members that had changed",
 	       opt.processes, opt.n, shared[1], shared[0]);
+	chain_unmake();
+}
+
+/* Packets by order since last, on one line each. */
+static void orders_report(void)
+{
+	struct prints now = { 0 };
+
+	traffic_prints(traffic, &now);
+	for (size_t i = 0; i < now.n; i++) {
+		__u64 n = now.at[i].packets - prints_get(&last, now.at[i].print);
+
+		if (n)
+			printf("%llu packets through %s\n", n, print_text(now.at[i].print));
+	}
+	free(now.at);
+}
+
+static void mode_watch(void)
+{
+	__s64 missing;
+
+	counter_open();
+	traffic_prints(traffic, &last);
+	traffic_start(traffic, opt.rate);
+	while (getchar() != EOF)
+		;
+	traffic_stop(traffic);
+	orders_report();
+	missing = traffic_missing(traffic);
+	printf("%llu packets sent, %lld missing\n", traffic_sent(traffic), missing);
+	faults += missing != 0;
 }
 
 static void mode_probe(void)
@@ -1028,7 +1064,8 @@ static const struct mode {
 	void (*fn)(void);
 } modes[] = {
 	{ "random", mode_random }, { "kill", mode_kill }, { "sweep", mode_sweep },
-	{ "errors", mode_errors }, { "concurrent", mode_concurrent }, { "probe", mode_probe }, { 0 }
+	{ "errors", mode_errors }, { "concurrent", mode_concurrent }, { "watch", mode_watch },
+	{ "probe", mode_probe }, { 0 }
 };
 
 static const struct key {
