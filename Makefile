@@ -64,7 +64,7 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
 
-tests: all test-objects $(B)/tests/oracle
+tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/unit_window
 test-objects: $(TESTOBJ) $(FPOBJ)
 
 $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
@@ -95,6 +95,14 @@ $(B)/tests/bench: tests/bench.c bpf/root.h
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lbpf
 
+$(B)/tests/syn: tests/tools/syn.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread -lbpf
+
+$(B)/tests/unit_window: tests/unit_window.c bpf/window.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
+
 bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
 	tests/bench
 
@@ -123,6 +131,8 @@ check-vm: deps
 demo: deps
 	+@$(MAKE) --no-print-directory -s -j$$(nproc) tests
 	@tests/demo
+
+.SECONDARY: $(SKEL) $(SKEL:.skel.h=.bpf.o)
 
 clean:
 	rm -rf $(B)

@@ -16,6 +16,8 @@
  *          struct root_head
  *   root   the program
  *   link   the bpf_link, where the engine has one
+ *   member/<program id>  the members' programs, so that a change of order gets them
+ *          without the CAP_SYS_ADMIN that access by id needs
  */
 #include <linux/types.h>
 

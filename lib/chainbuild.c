@@ -147,6 +147,8 @@ static int build(const struct bpffs *b, struct chain *c, struct attachment *a, c
 		err = root_pin(&c->root, b, staging);
 	if (!err)
 		err = move_in_place(b, c, staging);
+	if (!err)
+		root_moved(&c->root, c->dir);
 	if (err)
 		return fail_errno(err, "cannot make the root of a chain");
 	c->view.head.settled = *c->root.gen;
@@ -201,6 +203,8 @@ int chain_build(const struct bpffs *b, struct chain *c, struct attachment *a, co
 	char staging[STAGING_LEN];
 	int undo, err = root_probe(c->id.hook);
 
+	if (err == -EPERM)
+		return fail_errno(err, "cannot load a root program");
 	if (err)
 		return fail_errno(err, "chains cannot work on this kernel (a tail call in a subprogram; Linux 5.10 "
 				  "on x86-64, 6.0 on arm64, with net.core.bpf_jit_enable=1)");

@@ -213,6 +213,7 @@ static int recover(const struct bpffs *b, enum bpffs_access access, struct chain
 				err = bpffs_remove_tree(b, c->dir);
 			if (!err)
 				err = bpffs_rename(b, s.dir, c->dir);
+			root_moved(&c->root, c->dir);
 		} else if (!err) {
 			snprintf(c->dir, sizeof(c->dir), "%s", s.dir);
 		}
@@ -291,10 +292,12 @@ static int sweep_dir(const char *dir, void *arg)
 	bool is_here = !strncmp(dir, s->here, strlen(s->here));
 	char path[CHAIN_DIR_LEN + 8];
 	struct iface iface;
-	int ret;
+	int ret, ifindex;
 
 	if (is_here) {
-		ret = iface_by_index(atoi(dir + strlen(s->here)), &iface);
+		if (sscanf(dir + strlen(s->here), "%d/", &ifindex) != 1)
+			return 0; /* not a directory of ours */
+		ret = iface_by_index(ifindex, &iface);
 		if (ret != -ENODEV)
 			return ret;
 	} else if (strncmp(dir, "chain/moved/", 12)) {

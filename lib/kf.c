@@ -1,10 +1,46 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <bpf/libbpf.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "kf.h"
+#include "limits.h"
 
-const struct kf *const kf_all[] = { NULL };
+#include "connlimit.skel.h"
+#include "ratelimit.skel.h"
+
+/* struct limit_place is the whole of its section. */
+static int prepare_place(struct bpf_object *obj, const struct chain_id *at)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(obj, ".rodata.place");
+	const struct limit_place place = {
+		.netns = at->netns.id,
+		.ifindex = (__u32)at->iface.index,
+	};
+	int err = map ? bpf_map__set_initial_value(map, &place, sizeof(place)) : -ENOENT;
+
+	return err ? fail_errno(err, "the constants of the built-in object") : 0;
+}
+
+static const struct kf ratelimit = {
+	.name = "ratelimit",
+	.help = "at most so many new TCP connections per time",
+	.hooks = 1 << HOOK_XDP,
+	.bytes = ratelimit__elf_bytes,
+	.prepare = prepare_place,
+};
+
+static const struct kf connlimit = {
+	.name = "connlimit",
+	.help = "at most so many TCP connections open at a time",
+	.hooks = 1 << HOOK_XDP,
+	.bytes = connlimit__elf_bytes,
+	.prepare = prepare_place,
+	.instance_up = limits_watch,
+};
+
+const struct kf *const kf_all[] = { &ratelimit, &connlimit, NULL };
 
 const struct kf *kf_find(const char *name)
 {
@@ -20,4 +56,73 @@ int kf_map(const struct bpffs *b, const char *instance, const char *map)
 
 	snprintf(path, sizeof(path), "kf/%s/%s", instance, map);
 	return bpffs_get(b, path);
+}
+
+static int map_prepare(const struct bpffs *b, const char *instance, struct bpf_map *map)
+{
+	int err = bpf_map__set_pin_path(map, NULL), fd;
+
+	if (err || bpf_map__is_internal(map))
+		return err;
+	fd = kf_map(b, instance, bpf_map__name(map));
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0)
+		return fd;
+	err = bpf_map__reuse_fd(map, fd);
+	close(fd);
+	return err;
+}
+
+static int maps_pin(const struct bpffs *b, const char *instance, struct bpf_object *obj)
+{
+	struct bpf_map *map;
+	char path[128];
+	int err;
+
+	snprintf(path, sizeof(path), "kf/%s", instance);
+	err = bpffs_mkdir(b, path);
+	bpf_object__for_each_map(map, obj) {
+		if (err || bpf_map__is_internal(map))
+			continue;
+		snprintf(path, sizeof(path), "kf/%s/%s", instance, bpf_map__name(map));
+		err = bpffs_pin(b, bpf_map__fd(map), path);
+		if (err == -EEXIST)
+			err = 0;
+	}
+	return err;
+}
+
+int kf_instance(const struct bpffs *b, const struct kf *kf, const char *instance,
+		const char *const *programs, struct bpf_object **obj)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = kf->name);
+	const void *bytes;
+	struct bpf_program *prog;
+	struct bpf_map *map;
+	size_t size;
+	int err = 0;
+
+	bytes = kf->bytes(&size);
+	*obj = bpf_object__open_mem(bytes, size, &opts);
+	if (!*obj)
+		return -errno;
+	bpf_object__for_each_program(prog, *obj) {
+		bool is_wanted = false;
+
+		for (const char *const *p = programs; *p; p++)
+			is_wanted = is_wanted || !strcmp(*p, bpf_program__name(prog));
+		err = err ? err : bpf_program__set_autoload(prog, is_wanted);
+	}
+	bpf_object__for_each_map(map, *obj)
+		err = err ? err : map_prepare(b, instance, map);
+	if (!err)
+		err = bpf_object__load(*obj);
+	if (!err)
+		err = maps_pin(b, instance, *obj);
+	if (err) {
+		bpf_object__close(*obj);
+		*obj = NULL;
+	}
+	return err;
 }

@@ -31,4 +31,10 @@ const struct kf *kf_find(const char *name);
 /* kf/INSTANCE/MAP; an fd, -ENOENT where the instance is not loaded. Prints nothing. */
 must_use int kf_map(const struct bpffs *b, const char *instance, const char *map);
 
+/* Load these programs (NULL-terminated) of a built-in function on the maps of an
+ * instance, which are made and pinned where they are not there yet. The caller closes
+ * *obj. Prints nothing. */
+must_use int kf_instance(const struct bpffs *b, const struct kf *kf, const char *instance,
+			 const char *const *programs, struct bpf_object **obj);
+
 #endif

@@ -119,10 +119,22 @@ static int create_maps(struct root *r)
 	return map_memory(r);
 }
 
+static void set_place(struct root *r, const struct bpffs *b, const char *dir)
+{
+	r->b = b;
+	root_moved(r, dir);
+}
+
+void root_moved(struct root *r, const char *dir)
+{
+	snprintf(r->dir, sizeof(r->dir), "%s", dir);
+}
+
 int root_create(struct root *r, const struct bpffs *b, const char *dir)
 {
 	int err = create_maps(r);
 
+	set_place(r, b, dir);
 	return err ? err : pin_all(r, b, dir, false);
 }
 
@@ -174,11 +186,12 @@ int root_bind(const struct root *r)
 	return bpf_prog_bind_map(r->prog, r->map[ROOT_MAP_DESC], NULL);
 }
 
-int root_pin(const struct root *r, const struct bpffs *b, const char *dir)
+int root_pin(struct root *r, const struct bpffs *b, const char *dir)
 {
 	char path[256];
 	int err = pin_all(r, b, dir, true);
 
+	set_place(r, b, dir);
 	snprintf(path, sizeof(path), "%s/root", dir);
 	if (!err)
 		err = bpffs_pin(b, r->prog, path);
@@ -197,6 +210,7 @@ int root_open(struct root *r, const struct bpffs *b, const char *dir)
 {
 	int err = 0;
 
+	set_place(r, b, dir);
 	for (int i = 0; !err && i < ROOT_MAPS; i++) {
 		r->map[i] = open_pin(b, dir, maps[i].name);
 		err = r->map[i] < 0 ? r->map[i] : 0;
@@ -388,6 +402,69 @@ static int settle(const struct root *r)
 	return err ? err : root_write_head(r, &head);
 }
 
+static bool is_planned(const struct root_plan *plan, __u32 id)
+{
+	for (int i = 0; i < plan->n; i++)
+		if (plan->member[i].prog_id == id)
+			return true;
+	return false;
+}
+
+static void member_path(const struct root *r, __u32 id, char path[128])
+{
+	snprintf(path, 128, "%s/member/%u", r->dir, id);
+}
+
+/* A member's program by its pin, or by its id where pins were removed by hand. */
+static int member_fd(const struct root *r, __u32 id)
+{
+	char path[128];
+	int fd = -ENOENT;
+
+	member_path(r, id, path);
+	if (r->dir[0])
+		fd = bpffs_get(r->b, path);
+	return fd == -ENOENT ? bpf_prog_get_fd_by_id(id) : fd;
+}
+
+static int pin_member(const struct root *r, __u32 id, int prog)
+{
+	char path[128];
+	int err;
+
+	if (!r->dir[0] || prog < 0)
+		return 0;
+	member_path(r, 0, path);
+	*strrchr(path, '/') = '\0';
+	err = bpffs_mkdir(r->b, path);
+	member_path(r, id, path);
+	if (!err)
+		err = bpffs_pin(r->b, prog, path);
+	return err == -EEXIST ? 0 : err;
+}
+
+/* Programs that are pinned as members and are none (any more). */
+static int unpin_others(const struct root *r, const struct root_plan *plan)
+{
+	char path[128], **ids = NULL;
+	int n = 0, err = 0;
+
+	snprintf(path, sizeof(path), "%s/member", r->dir);
+	if (r->dir[0])
+		err = bpffs_list(r->b, path, &ids, &n);
+	for (int i = 0; !err && i < n; i++) {
+		struct why why;
+		__u64 id;
+
+		if (parse_u64(ids[i], 1, UINT32_MAX, &id, &why) || is_planned(plan, (__u32)id))
+			continue;
+		member_path(r, (__u32)id, path);
+		err = bpffs_unlink(r->b, path);
+	}
+	bpffs_list_free(ids, n);
+	return err;
+}
+
 static int fill_slot(const struct root *r, __u32 slot, const struct root_desc *d, int prog)
 {
 	auto_fd int by_id = -1;
@@ -398,7 +475,7 @@ static int fill_slot(const struct root *r, __u32 slot, const struct root_desc *d
 		err = bpf_map_delete_elem(r->map[ROOT_MAP_SLOTS], &slot);
 	else if (!err && id != d->prog_id) {
 		if (prog < 0)
-			prog = by_id = bpf_prog_get_fd_by_id(d->prog_id);
+			prog = by_id = member_fd(r, d->prog_id);
 		if (prog < 0)
 			return prog;
 		err = bpf_map_update_elem(r->map[ROOT_MAP_SLOTS], &slot, &prog, BPF_ANY);
@@ -418,14 +495,6 @@ static int write_bank(const struct root *r, int bank, const struct root_plan *pl
 	return bpf_map_update_elem(r->map[bank ? ROOT_MAP_BANK1 : ROOT_MAP_BANK0], &key, &masks, BPF_ANY);
 }
 
-static bool is_planned(const struct root_plan *plan, __u32 id)
-{
-	for (int i = 0; i < plan->n; i++)
-		if (plan->member[i].prog_id == id)
-			return true;
-	return false;
-}
-
 /* Let go of programs that the plan does not run, in slots that no packet uses any more.
  * Overwriting takes microseconds, deleting a tail-call slot 10 ms: so any program of
  * the plan takes the place. */
@@ -436,7 +505,7 @@ static int release(const struct root *r, int live, const struct root_plan *plan)
 
 	for (int i = 0; i < plan->n && filler < 0; i++)
 		if (plan->member[i].prog_id)
-			filler = bpf_prog_get_fd_by_id(plan->member[i].prog_id);
+			filler = member_fd(r, plan->member[i].prog_id);
 	for (__u32 slot = 0; !err && slot < ROOT_SLOTS; slot++) {
 		bool is_used = (int)slot / ROOT_MEMBERS == live && (int)slot % ROOT_MEMBERS < plan->n;
 		__u32 id = 0;
@@ -447,7 +516,7 @@ static int release(const struct root *r, int live, const struct root_plan *plan)
 		err = filler >= 0 ? bpf_map_update_elem(r->map[ROOT_MAP_SLOTS], &slot, &filler, BPF_ANY)
 				  : bpf_map_delete_elem(r->map[ROOT_MAP_SLOTS], &slot);
 	}
-	return err;
+	return err ? err : unpin_others(r, plan);
 }
 
 int root_commit(const struct root *r, const struct root_plan *plan, int *bad)
@@ -459,6 +528,8 @@ int root_commit(const struct root *r, const struct root_plan *plan, int *bad)
 	for (int i = 0; !err && i < plan->n; i++) {
 		err = fill_slot(r, slot_of(idle, i), &plan->member[i], plan->prog[i]);
 		*bad = i;
+		if (!err)
+			err = pin_member(r, plan->member[i].prog_id, plan->prog[i]);
 	}
 	if (!err) {
 		*bad = -1;

@@ -20,6 +20,8 @@ struct root {
 	volatile __u64 *gen;     /* mapped */
 	struct root_stat *stat;  /* mapped, cpus of them */
 	int cpus;
+	const struct bpffs *b;
+	char dir[96];            /* where it is pinned; "": nowhere */
 };
 
 void root_init(struct root *r);
@@ -44,8 +46,10 @@ must_use int root_claim(struct root *r, __u32 prog_id);
 /* The same from the program alone, for pins that were removed: -ENOENT where the
  * program is not a root of this layout. */
 must_use int root_open_id(struct root *r, __u32 prog_id);
-/* Pin whatever of r is not pinned in dir. */
-must_use int root_pin(const struct root *r, const struct bpffs *b, const char *dir);
+/* Pin whatever of r is not pinned in dir; dir is its place from now on. */
+must_use int root_pin(struct root *r, const struct bpffs *b, const char *dir);
+/* Its pins have moved there. */
+void root_moved(struct root *r, const char *dir);
 
 must_use int root_prog_id(int prog, __u32 *id);
 

@@ -36,14 +36,14 @@ damage() {
 }
 
 @test "200 damaged objects: exit 1 or 2 and a message, or loaded and removed" {
-	local seed=${L3AF_FUZZ_SEED:-1} count=${L3AF_FUZZ_COUNT:-200} i loaded=0 refused=0
+	local seed=${L3AF_FUZZ_SEED:-1} count=${L3AF_FUZZ_COUNT:-200} n loaded=0 refused=0
 	local good=(l3af_xdp own_tail stack same_names run_config counter pin_by_name frags)
 	local program=([1]='program first') # of own_tail
 	cd "$BATS_TEST_TMPDIR"
 	damage "$seed" "$count" "$FP/bpf" "${good[@]}"
-	for ((i = 0; i < count; i++)); do
+	for ((n = 0; n < count; n++)); do
 		run --separate-stderr timeout 20 nsenter --net=/run/netns/srv "$BUILD/l3afctl" --bpffs "$BPFFS" \
-			chain add victim dev s0 hook xdp object $i.o ${program[i % 8]-}
+			chain add victim dev s0 hook xdp object $n.o ${program[n % 8]-}
 		if [ "$status" -eq 0 ]; then
 			loaded=$((loaded + 1))
 			l3af -q chain remove victim dev s0 hook xdp
@@ -51,11 +51,11 @@ damage() {
 		else
 			refused=$((refused + 1))
 			if [[ $status -gt 2 || -n $output || $stderr != "l3afctl: "* || $stderr == *$'\n'* ]]; then
-				printf '%s\n' "seed $seed, object $i" "status: $status" "stdout: $output" "stderr: $stderr"
+				printf '%s\n' "seed $seed, object $n" "status: $status" "stdout: $output" "stderr: $stderr"
 				return 1
 			fi
 		fi
-		no_residue || { echo "seed $seed, object $i"; return 1; }
+		no_residue || { echo "seed $seed, object $n"; return 1; }
 		[ ! -e "$STATE/kf/victim" ]
 	done
 	arrives 10

@@ -110,6 +110,7 @@ nothing_happened() {
 	l3af -q chain remove pinner dev s0 hook xdp
 	arrives 0
 	[ "$(slot other/escapee 0)" -eq 10 ]
+	rm /sys/fs/bpf/escapee
 }
 
 @test "libxdp's run configuration is honoured, and continue overrides it" {

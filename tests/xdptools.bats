@@ -41,25 +41,24 @@ rule() { bpftool map update pinned "$STATE/kf/filter/$1" key hex "${@:2}" value 
 		esac
 		case $name in
 		xdpdump_bpf) ;;
-		xdpfilt_alw_*) arrives 0 ;;
+		xdpfilt_dny_*) arrives 0 ;; # denied unless a rule allows it
 		*) arrives 10 ;;
 		esac
-		l3af -q chain flush dev s0 hook xdp
+		l3af -q chain detach dev s0 hook xdp
 	done
 }
 
 @test "xdp-filter's verdicts: each policy and feature, without and with a rule" {
 	local policy feature hit miss
-	for policy in dny alw; do
-		# what a rule matches is dropped (dny), or is all that passes (alw)
-		if [ $policy = dny ]; then hit=0 miss=10; else hit=10 miss=0; fi
+	for policy in alw dny; do
+		# the policy is for what no rule matches
+		if [ $policy = alw ]; then hit=0 miss=10; else hit=10 miss=0; fi
 		for feature in all eth ip tcp udp; do
 			l3af -q chain add filter dev s0 hook xdp object "$XDPTOOLS/xdpfilt_${policy}_$feature.o"
 			case $feature in
 			eth) arrives $miss; rule filter_ethernet 02 77 00 00 00 02; arrives $hit ;;
 			ip) arrives $miss; rule filter_ipv4 0a 4d 00 02; arrives $hit ;;
-			udp | all) arrives $miss; rule filter_ports 59 1b 00 00; arrives $miss
-				rule filter_ports 1b 59 00 00; arrives $hit; arrives $miss 7002 ;;
+			udp | all) arrives $miss; rule filter_ports 1b 59 00 00; arrives $hit; arrives $miss 7002 ;;
 			tcp) tcp_arrives $((miss / 10)); rule filter_ports 1b 59 00 00; tcp_arrives $((hit / 10)) ;;
 			esac
 			l3af -q chain flush dev s0 hook xdp
@@ -69,10 +68,10 @@ rule() { bpftool map update pinned "$STATE/kf/filter/$1" key hex "${@:2}" value 
 }
 
 @test "two of xdp-filter's beside one of ours, in both orders" {
-	l3af -q chain add udp dev s0 hook xdp object "$XDPTOOLS/xdpfilt_dny_udp.o" instance filter
+	l3af -q chain add udp dev s0 hook xdp object "$XDPTOOLS/xdpfilt_alw_udp.o" instance filter
 	l3af -q chain add count dev s0 hook xdp object "$FP/bpf/counter.o"
-	l3af -q chain add ip dev s0 hook xdp object "$XDPTOOLS/xdpfilt_dny_ip.o" instance filter2
-	rule filter_ports 1b 59 00 00
+	l3af -q chain add ip dev s0 hook xdp object "$XDPTOOLS/xdpfilt_alw_ip.o" instance filter2
+	rule filter_ports 1b 59 00 00 # port 7001
 	arrives 0
 	[ "$(slot count/seen 0)" -eq 0 ]
 	l3af -q chain reorder count,ip,udp dev s0 hook xdp
