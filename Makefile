@@ -84,10 +84,11 @@ $(B)/tests/fpcount.bpf.o: tests/tools/fpcount.bpf.c tests/tools/fp.h
 	$(call say,BPF)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
-$(B)/tests/oracle: $(wildcard tests/tools/*.[ch]) bpf/root.h
+ORACLE := oracle.c command.c traffic.c
+$(B)/tests/oracle: $(ORACLE:%=tests/tools/%) $(wildcard tests/tools/*.h) bpf/root.h
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter-out %.bpf.c,$(filter %.c,$^)) -pthread -lbpf -lcjson
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) -pthread -lbpf -lcjson
 
 $(B)/tests/bench: tests/bench.c bpf/root.h
 	@mkdir -p $(@D)

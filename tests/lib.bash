@@ -26,7 +26,6 @@ refuses() {
 	local want=$1 message=$2
 	shift 2
 	run --separate-stderr "$@"
-	# shellcheck disable=SC2154  # stderr is set by run
 	if [[ $status -ne $want || -n $output || $stderr != "$message" ]]; then
 		printf '%s\n' "command: $*" "status: $status, wanted $want" "stdout: $output" \
 			"stderr: $stderr" "wanted: $message"

@@ -3,7 +3,6 @@
 # What happens to interfaces, pins and the bpffs behind the chain's back, and programs of
 # others on the hook. Test packets tell what runs: "16 of 16: 1,2" is a, then b.
 
-# shellcheck disable=SC2030,SC2031,SC2154  # bats: run sets status, output, stderr
 load lib
 
 setup() { pair; }

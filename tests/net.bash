@@ -12,7 +12,6 @@ in_ns() {
 # quiet_netns NAME: a network namespace that sends nothing of its own accord
 quiet_netns() {
 	ip netns add "$1"
-	# shellcheck disable=SC2016
 	in_ns "$1" bash -c 'cd /proc/sys/net/ipv6/conf && for c in all default; do
 		echo 0 >$c/accept_ra; echo 0 >$c/accept_dad; echo 0 >$c/router_solicitations
 		echo 1 >$c/addr_gen_mode

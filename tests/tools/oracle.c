@@ -467,7 +467,9 @@ static char tree[65536];
 static size_t tree_len;
 static int tree_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-	(void)st, (void)type, (void)ftw;
+	(void)st, (void)ftw;
+	if (type == FTW_D || type == FTW_DP)
+		return 0;
 	tree_len += snprintf(tree + tree_len, sizeof(tree) - tree_len, "%s\n", path);
 	return tree_len < sizeof(tree) - 512 ? 0 : 1;
 }
