@@ -94,6 +94,19 @@ nothing_happened() {
 	[ "$(verdict head pass)" -ge 10 ]
 }
 
+@test "maps of many kinds: made, shared with a second interface, kept by replace" {
+	put many "$O/many_maps.o"
+	arrives 0
+	NS=cli l3af -q chain add many dev c0 hook xdp object "$O/many_maps.o"
+	arrives 0 7001 srv cli
+	[ "$(slot many/one 0)" -eq 20 ]
+	# the same program in other bytes
+	{ cat "$O/many_maps.o"; echo; } >"$BATS_TEST_TMPDIR/other.o"
+	l3af -q chain replace many dev s0 hook xdp object "$BATS_TEST_TMPDIR/other.o"
+	arrives 0
+	[ "$(slot many/one 0)" -eq 30 ]
+}
+
 @test "maps and programs with the names of a root's are just maps and programs" {
 	put same "$O/same_names.o"
 	put alike "$O/lookalike.o"
