@@ -152,6 +152,9 @@ static int remove_connections(struct run *run, const void *params, __u64 given)
 static const struct column columns[] = {
 	{ "kind", NULL, COL_STR, false },
 	{ "limit", "LIMIT", COL_STR, false },
+	{ "connections", NULL, COL_U64, false },
+	{ "rate", NULL, COL_U64, false }, /* per rate_unit_us */
+	{ "rate_unit_us", NULL, COL_U64, false },
 	{ "dev", "DEV", COL_STR, false },
 	{ "port", "PORT", COL_STR, false },
 	{ "vip", "VIP", COL_STR, false },
@@ -179,9 +182,12 @@ static void row_limit(struct table *t, const struct limit_rule *rule)
 	table_str(t, "kind", "%s", rule->kind == LIMIT_RATE ? "rate" : "connections");
 	if (rule->kind == LIMIT_CONNECTIONS) {
 		table_str(t, "limit", "connections %llu", rule->threshold);
+		table_u64(t, "connections", rule->threshold);
 		return;
 	}
 	table_str(t, "limit", "rate %s", format_rate(&rate, text, sizeof(text)));
+	table_u64(t, "rate", rule->count);
+	table_u64(t, "rate_unit_us", rule->unit_us);
 	table_u64(t, "window_us", rule->window_us);
 	table_str(t, "window", "%s", format_duration(rule->window_us, text, sizeof(text)));
 }

@@ -106,26 +106,15 @@ static int tcx_attach(const struct chain_id *id, int prog, int *link)
 	return 0;
 }
 
-static struct bpf_tc_hook clsact_hook(const struct chain_id *id)
+static enum bpf_tc_attach_point clsact_point(const struct chain_id *id)
 {
-	struct bpf_tc_hook hook = {
-		.sz = sizeof(hook),
-		.ifindex = id->iface.index,
-		.attach_point = id->hook == HOOK_TC_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS,
-	};
-
-	return hook;
+	return id->hook == HOOK_TC_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS;
 }
 
 static int clsact_attach(const struct chain_id *id, int prog)
 {
-	struct bpf_tc_hook hook = clsact_hook(id);
-	struct bpf_tc_opts opts = {
-		.sz = sizeof(opts),
-		.prog_fd = prog,
-		.priority = CLSACT_PRIORITY,
-		.handle = CLSACT_HANDLE,
-	};
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = id->iface.index, .attach_point = clsact_point(id));
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = prog, .priority = CLSACT_PRIORITY, .handle = CLSACT_HANDLE);
 	int err = bpf_tc_hook_create(&hook);
 
 	if (err && err != -EEXIST)
@@ -148,12 +137,8 @@ int tc_attach(const struct chain_id *id, struct attachment *a, int prog, int *li
 
 int tc_detach(const struct chain_id *id, const struct attachment *a, __u32 prog_id)
 {
-	struct bpf_tc_hook hook = clsact_hook(id);
-	struct bpf_tc_opts opts = {
-		.sz = sizeof(opts),
-		.priority = CLSACT_PRIORITY,
-		.handle = CLSACT_HANDLE,
-	};
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = id->iface.index, .attach_point = clsact_point(id));
+	LIBBPF_OPTS(bpf_tc_opts, opts, .priority = CLSACT_PRIORITY, .handle = CLSACT_HANDLE);
 	int err = bpf_tc_query(&hook, &opts);
 
 	if (a->engine != ENGINE_CLSACT || err == -ENOENT || err == -EINVAL)

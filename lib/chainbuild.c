@@ -40,12 +40,18 @@ static int pin_link(const struct bpffs *b, const struct chain *c, int link)
 	return err ? fail_errno(err, "cannot pin %s/%s", b->dir, path) : 0;
 }
 
-/* What attaching leaves to be written and pinned. */
-static int finish_attached(const struct bpffs *b, struct chain *c, struct bpf_object *obj, int link)
+/* What attaching leaves to be written and pinned: nothing where it replaced a program,
+ * so that there is no error after which that would be missing. */
+static int finish_attached(const struct bpffs *b, struct chain *c, const struct attachment *a,
+			   struct bpf_object *obj, int link)
 {
 	struct bpf_program *prog = bpf_object__find_program_by_name(obj, root_name(c->id.hook));
-	int err = root_write_head(&c->root, &c->view.head);
+	int err = 0;
 
+	if (c->view.head.mode != a->mode) {
+		c->view.head.mode = a->mode;
+		err = root_write_head(&c->root, &c->view.head);
+	}
 	if (!err && c->root.prog < 0) {
 		c->root.prog = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 0);
 		err = c->root.prog < 0 ? -errno : root_bind(&c->root);
@@ -68,8 +74,7 @@ static int attach_and_pin(const struct bpffs *b, struct chain *c, struct attachm
 
 	if (err)
 		return err == -ERANGE ? -BUILD_NEEDS_FRAGS : err;
-	c->view.head.mode = a->mode;
-	err = finish_attached(b, c, obj, link);
+	err = finish_attached(b, c, a, obj, link);
 	if (!err)
 		return 0;
 	undo = root_prog_id(bpf_program__fd(bpf_object__find_program_by_name(obj, root_name(c->id.hook))), &prog_id);

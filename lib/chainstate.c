@@ -187,7 +187,7 @@ static int clear_dead(const struct bpffs *b, enum bpffs_access access, struct ch
 		warn("%s: what is pinned for its %s chain is not attached to it (its root was taken off, or the "
 		     "interface is another one now); the next change clears it",
 		     c->id.iface.name, hook_words[c->id.hook]);
-	if (!ret && n && access == BPFFS_CHANGE) {
+	if (!ret && access == BPFFS_CHANGE) {
 		ret = is_alive(b, c->dir);
 		if (ret >= 0)
 			ret = ret ? put_aside(b, c) : chain_unpin(b, c->dir);
@@ -279,6 +279,16 @@ int chain_open(const struct bpffs *b, enum bpffs_access access, const struct cha
 	return err ? fail_errno(err, "%s: cannot read the %s chain", id->iface.name, hook_words[id->hook]) : 0;
 }
 
+/* A run was killed before its last rmdir. */
+static int is_empty(const struct bpffs *b, const char *dir)
+{
+	char **names = NULL;
+	int n = 0, err = bpffs_list(b, dir, &names, &n);
+
+	bpffs_list_free(names, n);
+	return err ? err : n == 0;
+}
+
 struct sweep {
 	const struct bpffs *b;
 	char here[32];  /* chain/<netns>/ of this network namespace */
@@ -292,8 +302,10 @@ static int sweep_dir(const char *dir, void *arg)
 	bool is_here = !strncmp(dir, s->here, strlen(s->here));
 	char path[CHAIN_DIR_LEN + 8];
 	struct iface iface;
-	int ret, ifindex;
+	int ifindex, ret = is_empty(s->b, dir);
 
+	if (ret)
+		return ret < 0 ? ret : chain_unpin(s->b, dir);
 	if (is_here) {
 		if (sscanf(dir + strlen(s->here), "%d/", &ifindex) != 1)
 			return 0; /* not a directory of ours */

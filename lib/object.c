@@ -283,6 +283,7 @@ static int reuse_map(struct bpf_map *map, int fd, const char *instance, const st
 {
 	struct bpf_map_info info = { 0 };
 	__u32 len = sizeof(info);
+	int err;
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &len))
 		return fail_errno(-errno, "map %s of instance %s", bpf_map__name(map), instance);
@@ -292,7 +293,8 @@ static int reuse_map(struct bpf_map *map, int fd, const char *instance, const st
 		return fail(-EEXIST, "%s: its map %s differs from the one instance %s holds "
 			    "(type, key size, value size or entries); use another instance",
 			    o->file, bpf_map__name(map), instance);
-	return bpf_map__reuse_fd(map, fd);
+	err = bpf_map__reuse_fd(map, fd);
+	return err ? fail_errno(err, "map %s of instance %s", bpf_map__name(map), instance) : 0;
 }
 
 /* An object can ask libbpf to pin its maps, or to take over pinned ones, by name: not
@@ -367,22 +369,43 @@ static int load(struct bpf_object *obj, struct bpf_program *prog, const struct o
 	return err ? fail(err, "%s: cannot be loaded: %s (%s)", o->file, strerror(-err), bpflog_reason()) : 0;
 }
 
-/* libxdp's run configuration, where the object carries one. */
-static __u32 run_config(struct bpf_object *obj, const struct bpf_program *prog)
+/* 0 where libxdp finds none. */
+static __u32 read_run_config(const struct object *o, const char *section)
 {
-	struct xdp_program *xdp;
+	struct bpf_object *obj = open_bytes(o);
+	struct xdp_program *xdp = obj ? xdp_program__from_bpf_obj(obj, section) : NULL;
 	__u32 mask = 0;
 
-	if (!bpf_object__btf(obj) || btf__find_by_name_kind(bpf_object__btf(obj), ".xdp_run_config", BTF_KIND_DATASEC) < 0)
-		return 0;
-	xdp = xdp_program__from_bpf_obj(obj, bpf_program__section_name(prog));
 	if (!xdp || libxdp_get_error(xdp))
 		return 0;
 	for (__u32 action = XDP_ABORTED; action <= XDP_REDIRECT; action++)
 		if (xdp_program__chain_call_enabled(xdp, (enum xdp_action)action))
 			mask |= 1u << action;
-	xdp_program__close(xdp);
 	return mask;
+}
+
+/* libxdp's run configuration, where the object carries one; its reader is no more made
+ * for hostile files than libbpf's. */
+static int run_config(const struct object *o, struct bpf_object *obj, const struct bpf_program *prog, __u32 *mask)
+{
+	const struct btf *btf = bpf_object__btf(obj);
+	int status = 0;
+	pid_t pid;
+
+	*mask = 0;
+	if (!btf || btf__find_by_name_kind(btf, ".xdp_run_config", BTF_KIND_DATASEC) < 0)
+		return 0;
+	pid = fork();
+	if (pid < 0)
+		return fail_errno(-errno, "%s", o->file);
+	if (!pid)
+		_exit((int)read_run_config(o, bpf_program__section_name(prog)));
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!WIFEXITED(status))
+		return fail(-E_USAGE, "%s: is not a sound BPF object: reading its .xdp_run_config crashed", o->file);
+	*mask = (__u32)WEXITSTATUS(status);
+	return 0;
 }
 
 static int describe(struct member *m, const char *name, const char *instance)
@@ -446,7 +469,11 @@ int object_load(const struct bpffs *b, const struct chain_id *id, const struct c
 	if (head->flags && !m->has_frags)
 		return fail(-EINVAL, "%s: program %s does not take multi-buffer frames, and the MTU of %s needs them; "
 			    "compile it with SEC(\"xdp.frags\")", o->file, bpf_program__name(prog), id->iface.name);
-	m->desc.mask = req->continue_mask ? req->continue_mask : run_config(obj, prog);
+	err = run_config(o, obj, prog, &m->desc.mask);
+	if (err)
+		return err;
+	if (req->continue_mask)
+		m->desc.mask = req->continue_mask;
 	if (!m->desc.mask)
 		m->desc.mask = default_mask(id->hook);
 	err = prepare_programs(obj, prog, id->hook, head);
@@ -482,22 +509,25 @@ int object_adopt(const struct chain_id *id, const char *name, __u32 prog_id, con
 {
 	struct bpf_prog_info info = { 0 };
 	__u32 len = sizeof(info);
+	int err;
 
 	memset(m, 0, sizeof(*m));
 	m->prog = pin ? bpf_obj_get(pin) : bpf_prog_get_fd_by_id(prog_id);
 	if (m->prog < 0) {
-		int err = -errno;
-
+		err = -errno;
 		return pin ? fail_errno(err, "pin %s", pin) :
 			err == -ENOENT ? fail(err, "there is no program with id %u", prog_id) :
 			fail_errno(err, "program %u", prog_id);
 	}
-	if (!is_program(m->prog) || bpf_obj_get_info_by_fd(m->prog, &info, &len))
+	if (!is_program(m->prog))
 		return fail(-EINVAL, "%s: is not a pinned program", pin);
+	if (bpf_obj_get_info_by_fd(m->prog, &info, &len))
+		return fail_errno(-errno, "%s: cannot read its program", name);
 	if (info.type != (__u32)hook_type(id->hook))
 		return fail(-EINVAL, "program %u (%s) is of another type; hook %s runs %s programs", info.id,
 			    info.name, hook_words[id->hook], type_word(id->hook));
 	m->desc.flags = ROOT_F_ADOPTED;
 	m->desc.mask = default_mask(id->hook);
-	return describe(m, name, "");
+	err = describe(m, name, "");
+	return err ? fail_errno(err, "%s: cannot read its program", name) : 0;
 }

@@ -4,8 +4,8 @@
  *
  *   bench hops EMPTY OBJECT N=ROOT... ns per packet: pinned roots with N empty members
  *                                    beside OBJECT's plain_N and counted_N
- *   bench packets EMPTY LABEL=PROG... ns per packet of pinned programs or PROG_ARRAY
- *                                    slots (PATH:INDEX) for a TCP SYN and for data
+ *   bench packets EMPTY LABEL=PROG... ns per packet of pinned programs for a TCP SYN to
+ *                                    port 80, one to port 81, and for data to port 80
  *   bench flip GEN                   the store that switches banks
  *   bench wall RUNS CMD -- CMD       wall time of two commands run in turn
  *   bench change RUNS CMD -- CMD     the same of commands that wait for a grace period,
@@ -60,8 +60,14 @@ static double median(double *v, int n)
 	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-/* The frame: Ethernet, IPv4, TCP to port 80 with the given flags. */
-static void frame_make(__u8 frame[64], __u8 tcp_flags)
+/* A TCP segment in IPv4 in Ethernet. */
+struct segment {
+	__u8 port, flags;
+};
+
+static const struct segment syn = { 80, 0x02 }, other_syn = { 81, 0x02 }, data = { 80, 0x10 };
+
+static void frame_make(__u8 frame[64], const struct segment *seg)
 {
 	static const __u8 head[] = {
 		2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0,
@@ -71,16 +77,17 @@ static void frame_make(__u8 frame[64], __u8 tcp_flags)
 
 	memset(frame, 0, 64);
 	memcpy(frame, head, sizeof(head));
-	frame[47] = tcp_flags;
+	frame[37] = seg->port;
+	frame[47] = seg->flags;
 }
 
 /* Mean ns of one run, by the kernel's own clock. */
-static double run_ns(int prog, int repeat, __u8 tcp_flags, __u32 *verdict)
+static double run_ns(int prog, int repeat, const struct segment *seg, __u32 *verdict)
 {
 	__u8 frame[64];
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = sizeof(frame), .repeat = repeat);
 
-	frame_make(frame, tcp_flags);
+	frame_make(frame, seg);
 	if (bpf_prog_test_run_opts(prog, &o))
 		die("BPF_PROG_TEST_RUN");
 	*verdict = o.retval;
@@ -91,7 +98,7 @@ struct series {
 	const char *label;
 	int members; /* -1: the baseline */
 	int prog;
-	__u8 tcp_flags;
+	const struct segment *seg;
 	int verdict; /* -1: any */
 	double ns[ROUNDS], raw, low, high;
 };
@@ -103,7 +110,7 @@ static void measure(struct series *s, int n, int repeat)
 	for (int round = -1; round < ROUNDS; round++) /* -1: to warm up */
 		for (int k = 0; k < n; k++) {
 			struct series *x = &s[(k + round + n) % n]; /* nobody is always first */
-			double ns = run_ns(x->prog, repeat, x->tcp_flags, &verdict);
+			double ns = run_ns(x->prog, repeat, x->seg, &verdict);
 
 			if (x->verdict >= 0 && (int)verdict != x->verdict) {
 				fprintf(stderr, "bench: %s: verdict %u instead of %d\n", x->label, verdict, x->verdict);
@@ -183,19 +190,19 @@ static int hops(int argc, char **argv)
 	base = object_load(argv[0]);
 	obj = object_load(argv[1]);
 	masks_set(obj);
-	s[n++] = (struct series){ "empty", -1, program_of(base, "empty"), 0x10, XDP_PASS, .raw = 0 };
+	s[n++] = (struct series){ "empty", -1, program_of(base, "empty"), &data, XDP_PASS, .raw = 0 };
 	for (int i = 0; i < roots; i++) {
 		char *path = strchr(argv[2 + i], '=');
 		int fd = path ? bpf_obj_get(path + 1) : -1;
 
 		if (fd < 0)
 			die(argv[2 + i]);
-		s[n++] = (struct series){ "chain", atoi(argv[2 + i]), fd, 0x10, XDP_PASS, .raw = 0 };
+		s[n++] = (struct series){ "chain", atoi(argv[2 + i]), fd, &data, XDP_PASS, .raw = 0 };
 	}
 	for (int p = 0; p < 2; p++)
 		for (int i = 0; i < roots; i++, n++) {
 			snprintf(labels[n], sizeof(labels[n]), "%s_%d", peers[p], s[1 + i].members);
-			s[n] = (struct series){ labels[n], s[1 + i].members, program_of(obj, labels[n]), 0x10, XDP_PASS, .raw = 0 };
+			s[n] = (struct series){ labels[n], s[1 + i].members, program_of(obj, labels[n]), &data, XDP_PASS, .raw = 0 };
 		}
 	measure(s, n, 300000);
 
@@ -221,49 +228,42 @@ static int hops(int argc, char **argv)
 	return 0;
 }
 
-/* A pinned program, or PATH:INDEX of a pinned PROG_ARRAY. */
-static int program_at(char *path)
+static const char *verdict_word(__u32 v)
 {
-	char *colon = strrchr(path, ':');
-	__u32 index, id;
-	int map, fd;
+	static const char *const words[] = { "aborted", "drop", "pass", "tx", "redirect" };
 
-	if (!colon)
-		return bpf_obj_get(path);
-	*colon = '\0';
-	index = strtoul(colon + 1, NULL, 10);
-	map = bpf_obj_get(path);
-	if (map < 0 || bpf_map_lookup_elem(map, &index, &id))
-		return -1;
-	fd = bpf_prog_get_fd_by_id(id);
-	close(map);
-	return fd;
+	return v < 5 ? words[v] : "?";
 }
 
 static int packets(int argc, char **argv)
 {
+	static const struct segment *const segments[] = { &syn, &other_syn, &data };
 	struct series s[MAX_SERIES] = { 0 };
+	__u32 verdict;
 	int n = 0;
 
-	if (argc < 2 || 2 * argc > MAX_SERIES)
+	if (argc < 2 || 3 * argc > MAX_SERIES)
 		die("usage: bench packets EMPTY LABEL=PROGRAM...");
 	for (int i = 0; i < argc; i++) {
 		char *path = i ? strchr(argv[i], '=') : NULL;
-		int fd = !i ? program_of(object_load(argv[0]), "empty") : path ? program_at(path + 1) : -1;
+		int fd = !i ? program_of(object_load(argv[0]), "empty") : path ? bpf_obj_get(path + 1) : -1;
 
 		if (fd < 0)
 			die(argv[i]);
 		if (path)
 			*path = '\0';
-		s[n++] = (struct series){ i ? argv[i] : "empty", 0, fd, 0x02, -1, .raw = 0 };
-		s[n++] = (struct series){ i ? argv[i] : "empty", 0, fd, 0x10, -1, .raw = 0 };
+		for (int k = 0; k < 3; k++)
+			s[n++] = (struct series){ i ? argv[i] : "empty program", 0, fd, segments[k], -1, .raw = 0 };
 	}
 	measure(s, n, 300000);
 	printf("ns per packet, median of %d interleaved rounds of 300000 (net: less the empty program)\n", ROUNDS);
-	printf("%-24s %-22s %s\n", "", "TCP SYN", "other TCP");
-	for (int i = 0; i < n; i += 2)
-		printf("%-24s %4.0f raw %4.0f net     %4.0f raw %4.0f net\n", s[i].label, s[i].raw, s[i].raw - s[0].raw,
-		       s[i + 1].raw, s[i + 1].raw - s[1].raw);
+	printf("%-24s %-28s %-28s %s\n", "", "TCP SYN, in the limit", "TCP SYN, over the limit", "other TCP");
+	for (int i = 0; i < n; i++) {
+		run_ns(s[i].prog, 1, s[i].seg, &verdict);
+		if (i % 3 == 0)
+			printf("%-24s", s[i].label);
+		printf(" %4.0f raw %4.0f net  %-8s%s", s[i].raw, s[i].raw - s[i % 3].raw, verdict_word(verdict), i % 3 == 2 ? "\n" : "");
+	}
 	return 0;
 }
 

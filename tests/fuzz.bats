@@ -36,7 +36,7 @@ damage() {
 }
 
 @test "200 damaged objects: exit 1 or 2 and a message, or loaded and removed" {
-	local seed=${L3AF_FUZZ_SEED:-1} count=${L3AF_FUZZ_COUNT:-200} n loaded=0 refused=0
+	local seed=${L3AF_FUZZ_SEED:-3} count=${L3AF_FUZZ_COUNT:-200} n loaded=0 refused=0
 	local good=(l3af_xdp own_tail stack same_names run_config counter pin_by_name frags)
 	local program=([1]='program first') # of own_tail
 	cd "$BATS_TEST_TMPDIR"

@@ -10,15 +10,38 @@ V4=10.77.0.1 V6=fd77::1
 
 setup() { pair; }
 teardown() {
-	# shellcheck disable=SC2046
-	kill $(jobs -p) 2>/dev/null || true
-	wait
+	local name
+	for name in "${!PID[@]}"; do
+		kill "${PID[$name]}" || true
+		wait "${PID[$name]}" || true
+	done
 	ip -all netns delete
 	rm -rf "${STATE:?}"
 }
 
+# Commands that go on: their first line of output, and their end by a closed stdin.
+declare -gA PID=() IN=()
+# start NAME NS COMMAND...: sets $line
+start() {
+	local dir=$BATS_TEST_TMPDIR/$1 out in
+	mkfifo "$dir.in" "$dir.out"
+	nsenter --net="/run/netns/$2" "${@:3}" <"$dir.in" >"$dir.out" 3>&- &
+	PID[$1]=$!
+	exec {in}>"$dir.in" {out}<"$dir.out"
+	IN[$1]=$in
+	read -r line <&"$out"
+}
+# finish NAME
+finish() {
+	local in=${IN[$1]}
+	exec {in}>&-
+	wait "${PID[$1]}" || true
+	unset "PID[$1]" "IN[$1]"
+	rm "$BATS_TEST_TMPDIR/$1".{in,out}
+}
+
 # prog NAME: the id of a member of the chain at s0
-prog() { l3af --json chain list dev s0 | jq -e ".[] | select(.name == \"$1\") | .prog_id"; }
+prog() { l3af --json chain list dev s0 | jq -e ".[] | select(.name == \"$1\") | .program_id"; }
 # runs WANTED NAME N FRAME...: the verdicts of member NAME on N such frames
 runs() {
 	local want=$1 id
@@ -26,25 +49,21 @@ runs() {
 	run -0 "$SYN" run "$id" "${@:3}"
 	[[ $output == "$want" ]] || { echo "$2 ${*:3}: $output, wanted $want"; return 1; }
 }
+# limit WORDS...: a change, its lines not shown
+limit() { l3af limit "$@" >/dev/null; }
 # cell KEY [N]: of row N (0) of limit list
 cell() { l3af --json limit list | jq -r ".[${2-0}].$1"; }
-# server [BACKLOG]: on port 80
+# server [PORT]: listens, for all addresses of srv
 server() {
-	coproc SERVER { exec nsenter --net=/run/netns/srv "$SYN" listen "${2-80}" "${1-1024}" 3>&-; }
-	read -r _ <&"${SERVER[0]}"
+	start "server${1-80}" srv "$SYN" listen "${1-80}"
+	[[ $line == listening ]]
 }
 # clients N MS ADDR [PORT]: what became of N clients; they are gone at the end
 clients() { in_ns cli "$SYN" open "$1" "$2" "$3" "${4-80}" </dev/null; }
-# holders N ADDR [PORT]: N clients that stay until "let_go"
+# holders N ADDR [PORT]: N clients that stay until "finish holders"
 holders() {
-	coproc HOLD { exec nsenter --net=/run/netns/cli "$SYN" open "$1" 5000 "$2" "${3-80}" 3>&-; }
-	HOLD_PID=$! HOLD_IN=${HOLD[1]}
-	read -r held <&"${HOLD[0]}"
-	[[ $held == "open $1 refused 0 waiting 0" ]] || { echo "holders: $held"; return 1; }
-}
-let_go() {
-	exec {HOLD_IN}>&-
-	wait "$HOLD_PID"
+	start holders cli "$SYN" open "$1" 5000 "$2" "${3-80}"
+	[[ $line == "open $1 refused 0 waiting 0" ]] || { echo "holders: $line"; return 1; }
 }
 # soon WANTED COMMAND...: the command prints WANTED within ten seconds
 soon() {
@@ -132,9 +151,9 @@ soon() {
 }
 
 @test "list tells where the function is not in the chain" {
-	l3af -q limit set rate 3/h dev s0
+	limit set rate 3/h dev s0
 	[[ $(cell enforced) == true ]]
-	l3af -q chain remove ratelimit dev s0 hook xdp
+	l3af chain remove ratelimit dev s0 hook xdp >/dev/null
 	[[ $(cell enforced) == false ]]
 	does '+ chain ratelimit dev s0 hook xdp position 1' l3af limit set rate 3/h dev s0
 	[[ $(cell enforced) == true ]]
@@ -142,7 +161,7 @@ soon() {
 
 @test "a rule of an interface that is gone goes with the next change" {
 	in_ns srv ip link add x0 type veth peer name x1
-	l3af -q limit set rate 3/h dev x0
+	limit set rate 3/h dev x0
 	in_ns srv ip link delete x0
 	[[ $(cell dev) == *'(gone)' && $(cell enforced) == false ]]
 	run -0 l3af limit set rate 3/h dev s0
@@ -153,7 +172,7 @@ soon() {
 
 @test "SYNs in every wrapping count, nothing else does" {
 	local frame
-	l3af -q limit set rate 1/h dev s0 port 80 action drop
+	limit set rate 1/h dev s0 port 80 action drop
 	runs 'pass 1 drop 4 tx 0' ratelimit 5
 	for frame in v6 vlan qinq opts 'v6 vlan' 'v6 qinq' 'v6 ext' 'v6 vlan ext' frag tiny 'v6 frag' 'v6 tiny' \
 		'v6 ext frag' 'vlan opts' 'qinq opts data=100'; do
@@ -168,7 +187,7 @@ soon() {
 	# a chain of headers that is too long to walk hides what is behind it
 	runs 'pass 0 drop 1 tx 0' ratelimit 1 v6 ext9
 	[[ $(cell accepted) == 1 && $(cell dropped) == 35 ]]
-	l3af -q limit set connections 0 dev s0 port 80
+	limit set connections 0 dev s0 port 80
 	for frame in v6 vlan 'v6 qinq ext' opts tiny; do
 		# shellcheck disable=SC2086
 		runs 'pass 0 drop 2 tx 0' connlimit 2 $frame
@@ -177,37 +196,37 @@ soon() {
 }
 
 @test "a rate is never exceeded, also by four threads at once" {
-	l3af -q limit set rate 500/h dev s0
+	limit set rate 500/h dev s0
 	run -0 "$SYN" race "$(prog ratelimit)" 4 1000
 	[[ $output == 'pass 500 drop 3500 tx 0' ]]
 	[[ $(cell accepted) == 500 && $(cell dropped) == 3500 && $(cell use) == 500 ]]
 }
 
 @test "per source, port, vip: each has its own" {
-	l3af -q limit set rate 3/h dev s0 per source
+	limit set rate 3/h dev s0 per source
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 src=192.0.2.1
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 src=192.0.2.2
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 v6 src=2001:db8::1
 	runs 'pass 0 drop 5 tx 0' ratelimit 5 v6 src=2001:db8::2
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 v6 src=2001:db8:0:1::1
 	[[ $(cell use) == 3 && $(cell keys) == 4 ]]
-	l3af -q limit remove rate dev s0 per source
-	l3af -q limit set rate 3/h dev s0 per source/24
+	limit remove rate dev s0 per source
+	limit set rate 3/h dev s0 per source/24
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 src=192.0.2.1
 	runs 'pass 0 drop 5 tx 0' ratelimit 5 src=192.0.2.200
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 src=192.0.3.1
-	l3af -q limit remove rate dev s0 per source/24
-	l3af -q limit set rate 3/h dev s0 per port
+	limit remove rate dev s0 per source/24
+	limit set rate 3/h dev s0 per port
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 dport=80
 	runs 'pass 0 drop 5 tx 0' ratelimit 5 v6 dport=80
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 dport=81
-	l3af -q limit remove rate dev s0 per port
-	l3af -q limit set rate 3/h dev s0 per vip
+	limit remove rate dev s0 per port
+	limit set rate 3/h dev s0 per vip
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 dst=192.0.2.1
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 v6 dst=2001:db8::1
 	runs 'pass 0 drop 5 tx 0' ratelimit 5 v6 dst=2001:db8::1 src=2001:db8::9
-	l3af -q limit remove rate dev s0 per vip
-	l3af -q limit set rate 3/h dev s0 vip 192.0.2.1 port 80-90
+	limit remove rate dev s0 per vip
+	limit set rate 3/h dev s0 vip 192.0.2.1 port 80-90
 	runs 'pass 3 drop 2 tx 0' ratelimit 5 dst=192.0.2.1 dport=90
 	runs 'pass 5 drop 0 tx 0' ratelimit 5 dst=192.0.2.1 dport=91
 	runs 'pass 5 drop 0 tx 0' ratelimit 5 dst=192.0.2.2 dport=80
@@ -215,60 +234,59 @@ soon() {
 }
 
 @test "all that match must accept; who is refused is counted nowhere" {
-	l3af -q limit set rate 8/h dev s0
-	l3af -q limit set rate 5/h dev s0 per source
+	limit set rate 8/h dev s0
+	limit set rate 5/h dev s0 per source
 	runs 'pass 5 drop 15 tx 0' ratelimit 20 src=192.0.2.1
 	runs 'pass 3 drop 7 tx 0' ratelimit 10 src=192.0.2.2
-	l3af -q limit remove rate dev s0
+	limit remove rate dev s0
 	runs 'pass 2 drop 8 tx 0' ratelimit 10 src=192.0.2.2
 	[[ $(cell accepted) == 10 ]]
 }
 
 @test "a change of the rate keeps counters and what is used up" {
-	l3af -q limit set rate 3/h dev s0
+	limit set rate 3/h dev s0
 	runs 'pass 3 drop 2 tx 0' ratelimit 5
-	l3af -q limit set rate 5/h dev s0
+	limit set rate 5/h dev s0
 	runs 'pass 2 drop 3 tx 0' ratelimit 5
 	[[ $(cell accepted) == 5 && $(cell dropped) == 5 ]]
 	# another window starts afresh, the counters go on
-	l3af -q limit set rate 5/h dev s0 window 30m
+	limit set rate 5/h dev s0 window 30m
 	runs 'pass 3 drop 2 tx 0' ratelimit 5
 	[[ $(cell accepted) == 8 ]]
 	# a new rule in the old one's place starts at nothing
-	l3af -q limit remove rate dev s0
-	l3af -q limit set rate 3/h dev s0
+	limit remove rate dev s0
+	limit set rate 3/h dev s0
 	[[ $(cell accepted) == 0 && $(cell use) == 0 ]]
 }
 
 @test "63 limits, and the 64th is refused" {
 	local i
-	for ((i = 1; i <= 63; i++)); do l3af -q limit set rate "$i/h" dev s0 port $((1000 + i)); done
+	for ((i = 1; i <= 63; i++)); do limit set rate "$i/h" dev s0 port $((1000 + i)); done
 	refuses 1 'l3afctl: there are 63 rate limits, no more fit; remove one first' l3af limit set rate 1/h dev s0
 	runs 'pass 63 drop 1 tx 0' ratelimit 64 dport=1063
-	l3af -q limit remove rate dev s0 port 1001
-	l3af -q limit set rate 1/h dev s0
+	limit remove rate dev s0 port 1001
+	limit set rate 1/h dev s0
 	runs 'pass 1 drop 1 tx 0' ratelimit 2 dport=1062
 }
 
 @test "real clients over IPv4 and IPv6: the rate, and not one more" {
 	server
-	l3af -q limit set rate 4/h dev s0 port 80
+	limit set rate 4/h dev s0 port 80
 	[[ $(clients 3 5000 "$V4") == 'open 3 refused 0 waiting 0' ]]
 	[[ $(clients 3 500 "$V6") == 'open 1 refused 0 waiting 2' ]]
 	[[ $(cell accepted) == 4 ]]
-	l3af -q limit remove rate dev s0 port 80
+	limit remove rate dev s0 port 80
 	[[ $(clients 30 5000 "$V6") == 'open 30 refused 0 waiting 0' ]]
 }
 
 @test "a flood of SYNs leaves established connections alone" {
-	coproc SRV { exec nsenter --net=/run/netns/srv python3 -c '
+	start echo srv python3 -c '
 import socket
 s = socket.create_server(("10.77.0.1", 80)); print("up", flush=True)
 c = s.accept()[0]
-while (d := c.recv(65536)): c.sendall(d)' 3>&-; }
-	read -r _ <&"${SRV[0]}"
-	l3af -q limit set rate 10/s dev s0
-	l3af -q limit set connections 5 dev s0
+while (d := c.recv(65536)): c.sendall(d)'
+	limit set rate 10/s dev s0
+	limit set connections 5 dev s0
 	run -0 in_ns cli python3 -c '
 import socket, subprocess, sys
 c = socket.create_connection(("10.77.0.1", 80), 10)
@@ -288,12 +306,12 @@ print("all echoed")' "$SYN" send c0 50000 spoof
 
 @test "as many connections as the limit, over both protocols, counted as they go" {
 	server
-	l3af -q limit set connections 5 dev s0 port 80
+	limit set connections 5 dev s0 port 80
 	holders 3 "$V4"
 	[[ $(cell use) == 3 ]]
 	[[ $(clients 4 500 "$V6") == 'open 2 refused 0 waiting 2' ]]
 	soon 3 cell use
-	let_go
+	finish holders
 	soon 0 cell use
 	[[ $(clients 5 5000 "$V6") == 'open 5 refused 0 waiting 0' ]]
 	[[ $(cell accepted) == 10 ]]
@@ -302,7 +320,7 @@ print("all echoed")' "$SYN" send c0 50000 spoof
 @test "200 clients at once: exactly the limit, not one more" {
 	local i most=0 now
 	server
-	l3af -q limit set connections 50 dev s0 port 80
+	limit set connections 50 dev s0 port 80
 	clients 200 3000 "$V4" >"$BATS_TEST_TMPDIR/out" 3>&- &
 	for ((i = 0; i < 20; i++)); do
 		now=$(in_ns srv ss -Htn state established sport = :80 | wc -l)
@@ -316,7 +334,7 @@ print("all echoed")' "$SYN" send c0 50000 spoof
 }
 
 @test "handshakes under way hold a place for two seconds" {
-	l3af -q limit set connections 50 dev s0 port 80
+	limit set connections 50 dev s0 port 80
 	runs 'pass 50 drop 150 tx 0' connlimit 200
 	# the same SYNs again are the same handshakes
 	runs 'pass 50 drop 0 tx 0' connlimit 50
@@ -328,16 +346,16 @@ print("all echoed")' "$SYN" send c0 50000 spoof
 
 @test "connections per source, port and vip" {
 	server
-	l3af -q limit set connections 2 dev s0 per source
+	limit set connections 2 dev s0 per source
 	in_ns cli ip addr add 10.77.0.3/24 dev c0
 	holders 2 "$V4"
 	[[ $(clients 1 500 "$V4") == 'open 0 refused 0 waiting 1' ]]
 	[[ $(clients 3 500 "$V6") == 'open 2 refused 0 waiting 1' ]]
 	runs 'pass 2 drop 1 tx 0' connlimit 3 src=10.77.0.3
 	soon 2 cell use
-	l3af -q limit set connections 1 dev s0 vip "$V4" per vip
+	limit set connections 1 dev s0 vip "$V4" per vip
 	[[ $(cell use 1) == 2 ]]
-	let_go
+	finish holders
 	soon 0 cell use 1
 	soon 0 cell use 0
 }
@@ -345,38 +363,34 @@ print("all echoed")' "$SYN" send c0 50000 spoof
 @test "what was open before the limit counts, from either family" {
 	server
 	holders 4 "$V4"
-	l3af -q limit set connections 5 dev s0 port 80
+	limit set connections 5 dev s0 port 80
 	[[ $(cell use) == 4 ]]
 	[[ $(clients 3 500 "$V6") == 'open 1 refused 0 waiting 2' ]]
 	soon 4 cell use
-	let_go
+	finish holders
 	soon 0 cell use
 	# a second rule, while the first one counts
 	holders 2 "$V6"
-	l3af -q limit set connections 3 dev s0 vip "$V6"
+	limit set connections 3 dev s0 vip "$V6"
 	[[ $(cell use 0) == 2 && $(cell use 1) == 2 ]]
 	does '' l3af limit recount
-	let_go
+	finish holders
 	soon 0 cell use 0
 	soon 0 cell use 1
 }
 
 @test "connections that this host makes, loopback and other namespaces are not counted" {
 	server
-	l3af -q limit set connections 10 dev s0
-	coproc PEER { exec nsenter --net=/run/netns/cli "$SYN" listen 81 3>&-; }
-	read -r _ <&"${PEER[0]}"
-	coproc OUT { exec nsenter --net=/run/netns/srv "$SYN" open 3 5000 10.77.0.2 81 3>&-; }
-	read -r held <&"${OUT[0]}"
-	[[ $held == 'open 3 refused 0 waiting 0' ]]
-	coproc LO { exec nsenter --net=/run/netns/srv "$SYN" open 3 5000 127.0.0.1 80 3>&-; }
-	read -r held <&"${LO[0]}"
-	[[ $held == 'open 3 refused 0 waiting 0' ]]
-	quiet_netns other
-	coproc OTHER { exec nsenter --net=/run/netns/other bash -c "\"$SYN\" listen 80 & sleep 1; exec \"$SYN\" open 2 5000 ::1 80" 3>&-; }
-	read -r _ <&"${OTHER[0]}"
-	read -r held <&"${OTHER[0]}"
-	[[ $held == 'open 2 refused 0 waiting 0' ]]
+	limit set connections 10 dev s0
+	start peer cli "$SYN" listen 81
+	start out srv "$SYN" open 3 5000 10.77.0.2 81
+	[[ $line == 'open 3 refused 0 waiting 0' ]]
+	start lo srv "$SYN" open 3 5000 127.0.0.1 80
+	[[ $line == 'open 3 refused 0 waiting 0' ]]
+	pair other1 other2
+	start there other1 "$SYN" listen 80
+	start here other2 "$SYN" open 2 5000 10.77.0.1 80
+	[[ $line == 'open 2 refused 0 waiting 0' ]]
 	[[ $(cell use) == 0 ]]
 	does '' l3af limit recount
 	[[ $(cell use) == 0 ]]
@@ -386,41 +400,37 @@ print("all echoed")' "$SYN" send c0 50000 spoof
 	local shared=$STATE/kf/connlimit/shared
 	server
 	holders 3 "$V4"
-	l3af -q limit set connections 5 dev s0 port 80
-	does '' l3af limit recount
-	bpftool map update pinned "$shared" key hex "$(slot_of 0)" 00 00 00 value hex 04 00 00 00 00 00 00 00 \
+	limit set connections 5 dev s0 port 80
+	bpftool map update pinned "$shared" key hex 00 00 00 00 value hex 04 00 00 00 00 00 00 00 \
 		$(printf '00 %.0s' {1..64})
 	[[ $(cell use) == 4 ]]
 	does '~ limit connections 5 dev s0 port 80 counted 4 -> 3' l3af limit recount dev s0
 	[[ $(cell use) == 3 ]]
 	does '' l3af limit recount
 	[[ $(clients 3 500 "$V4") == 'open 2 refused 0 waiting 1' ]]
-	let_go
+	finish holders
 	soon 0 cell use
 }
 
 @test "a listener that went away: its connections still count" {
-	server
-	l3af -q limit set connections 5 dev s0 port 80
-	coproc ONE { exec nsenter --net=/run/netns/srv python3 -c '
+	limit set connections 5 dev s0 port 80
+	start one srv python3 -c '
 import socket, sys
-s = socket.create_server(("10.77.0.1", 8080)); print("up", flush=True)
-c = s.accept()[0]; s.close(); print("accepted", flush=True); sys.stdin.read()' 3>&-; }
-	read -r _ <&"${ONE[0]}"
-	l3af -q limit set connections 5 dev s0 port 8080
-	holders 1 "$V4" 8080
-	read -r _ <&"${ONE[0]}"
-	[[ $(cell use 1) == 1 ]]
+s = socket.create_server(("10.77.0.1", 80)); print("up", flush=True)
+c = s.accept()[0]; s.close(); sys.stdin.read()'
+	holders 1 "$V4"
+	soon '' in_ns srv ss -Hltn sport = :80
+	[[ $(cell use) == 1 ]]
 	does '' l3af limit recount
-	[[ $(cell use 1) == 1 ]]
-	let_go
+	[[ $(cell use) == 1 ]]
+	finish holders
 }
 
 # ---- reset ----
 
 @test "action reset: right RSTs, of every wrapping" {
 	local frame
-	l3af -q limit set rate 1/h dev s0 action reset
+	limit set rate 1/h dev s0 action reset
 	runs 'pass 1 drop 0 tx 0' ratelimit 1
 	local id
 	id=$(prog ratelimit)
@@ -456,7 +466,7 @@ c = s.accept()[0]; s.close(); print("accepted", flush=True); sys.stdin.read()' 3
 }
 
 @test "resets are capped at 1000 a second" {
-	l3af -q limit set rate 1/h dev s0 action reset
+	limit set rate 1/h dev s0 action reset
 	run -0 "$SYN" run "$(prog ratelimit)" 3001
 	local seconds=$SECONDS
 	# so many as seconds have begun, and those before them
@@ -466,41 +476,45 @@ c = s.accept()[0]; s.close(); print("accepted", flush=True); sys.stdin.read()' 3
 
 @test "clients are refused at once, with and without checksum offload" {
 	server
-	NS=cli l3af -q chain add pass dev c0 hook xdp object "$FP/bpf/empty.o"
-	l3af -q limit set rate 1/h dev s0 action reset
-	l3af -q limit set connections 0 dev s0 port 81 action reset
+	NS=cli l3af chain add pass dev c0 hook xdp object "$FP/bpf/empty.o" >/dev/null
+	limit set rate 1/h dev s0 action reset
+	limit set connections 0 dev s0 port 81 action reset
 	[[ $(clients 1 5000 "$V4") == 'open 1 refused 0 waiting 0' ]]
 	[[ $(clients 5 5000 "$V4") == 'open 0 refused 5 waiting 0' ]]
 	[[ $(clients 5 5000 "$V6") == 'open 0 refused 5 waiting 0' ]]
 	in_ns cli ethtool -K c0 tx off >/dev/null
 	[[ $(clients 5 5000 "$V4") == 'open 0 refused 5 waiting 0' ]]
 	[[ $(clients 5 5000 "$V6") == 'open 0 refused 5 waiting 0' ]]
-	l3af -q limit remove rate dev s0
+	limit remove rate dev s0
 	[[ $(clients 5 5000 "$V6" 81) == 'open 0 refused 5 waiting 0' ]]
 	[[ $(clients 5 5000 "$V4" 81) == 'open 0 refused 5 waiting 0' ]]
 }
 
 # ---- what is left by a killed run ----
 
+# killed US ARGS...: after so many microseconds
+killed() {
+	timeout -s KILL "$(printf '0.%06d' "$1")" nsenter --net=/run/netns/srv "$BUILD/l3afctl" \
+		--bpffs "$BPFFS" "${@:2}" || true
+} &>/dev/null
+
 @test "a run killed anywhere leaves the old limits or the new ones" {
 	local us
 	server
 	holders 3 "$V4"
-	l3af -q limit set rate 5/h dev s0 port 80
-	l3af -q limit set connections 5 dev s0 port 80
+	limit set rate 5/h dev s0 port 80
+	limit set connections 5 dev s0 port 80
 	for ((us = 1000; us <= 120000; us += 7000)); do
-		timeout -s KILL "$(printf '0.%06d' "$us")" nsenter --net=/run/netns/srv "$BUILD/l3afctl" \
-			--bpffs "$BPFFS" -q limit set connections "$us" dev s0 port 443 per source || true
+		killed "$us" limit set connections "$us" dev s0 port 443 per source
 		[[ $(l3af --json limit list | jq -c '[.[] | select(.port == "80") | [.limit, .use]]') == \
 			'[["rate 5/h",0],["connections 5",3]]' ]]
-		timeout -s KILL "$(printf '0.%06d' "$us")" nsenter --net=/run/netns/srv "$BUILD/l3afctl" \
-			--bpffs "$BPFFS" limit recount >/dev/null || true
+		killed "$us" limit recount
 		[[ $(l3af --json limit list | jq -c '[.[] | select(.port == "80") | [.limit, .use]]') == \
 			'[["rate 5/h",0],["connections 5",3]]' ]]
 	done
-	l3af -q limit set connections 9 dev s0 port 443 per source
-	l3af -q limit remove connections dev s0 port 443 per source
+	limit set connections 9 dev s0 port 443 per source
+	limit remove connections dev s0 port 443 per source
 	does '' l3af limit recount
-	let_go
+	finish holders
 	soon 0 cell use 1
 }
