@@ -467,10 +467,13 @@ static char tree[65536];
 static size_t tree_len;
 static int tree_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
+	const char *member = strstr(path, "/member/"); /* the rest is a program's id */
+	int len = member ? (int)(member - path) + 8 : (int)strlen(path);
+
 	(void)st, (void)ftw;
 	if (type == FTW_D || type == FTW_DP)
 		return 0;
-	tree_len += snprintf(tree + tree_len, sizeof(tree) - tree_len, "%s\n", path);
+	tree_len += snprintf(tree + tree_len, sizeof(tree) - tree_len, "%.*s\n", len, path);
 	return tree_len < sizeof(tree) - 512 ? 0 : 1;
 }
 static int by_line(const void *a, const void *b)
