@@ -229,16 +229,36 @@ static char *tree_read(void)
 	return text;
 }
 
+/* The lines of a that b, sorted as well, lacks. */
+static void print_lacking(const char *sign, const char *a, const char *b)
+{
+	while (*a) {
+		size_t n = strcspn(a, "\n"), m = strcspn(b, "\n");
+		int order = *b ? strncmp(a, b, n > m ? n : m) : -1;
+
+		if (order < 0)
+			fprintf(stderr, "    %s %.*s\n", sign, (int)n, a);
+		if (order <= 0)
+			a += n + 1;
+		if (order >= 0)
+			b += m + 1;
+	}
+}
+
 void tree_same(char **reference, const char *when)
 {
 	char *now = tree_read();
 
-	if (!*reference)
+	if (!*reference) {
 		*reference = now;
-	else if (strcmp(*reference, now))
-		fault("other pins %s:\n%sinstead of:\n%s", when, now, *reference);
-	if (*reference != now)
-		free(now);
+		return;
+	}
+	if (strcmp(*reference, now)) {
+		fault("other pins %s:", when);
+		print_lacking("+", now, *reference);
+		print_lacking("-", *reference, now);
+	}
+	free(now);
 }
 
 /* The kernel's side */
