@@ -84,7 +84,7 @@ $(B)/tests/fpcount.bpf.o: tests/tools/fpcount.bpf.c tests/tools/fp.h
 	$(call say,BPF)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
-ORACLE := oracle.c command.c traffic.c
+ORACLE := oracle.c assail.c judge.c change.c command.c traffic.c
 $(B)/tests/oracle: $(ORACLE:%=tests/tools/%) $(wildcard tests/tools/*.h) bpf/root.h
 	@mkdir -p $(@D)
 	$(call say,LD)
