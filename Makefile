@@ -95,7 +95,7 @@ $(B)/tests/bench: tests/bench.c bpf/root.h
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lbpf
 
-$(B)/tests/syn: tests/tools/syn.c
+$(B)/tests/syn: tests/syn.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread -lbpf
 

@@ -7,7 +7,11 @@ load lib
 load arrives
 
 setup() { pair; }
-teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
+teardown() {
+	ip -all netns delete
+	rm -rf "${STATE:?}"
+	find "$BPFFS" /sys/fs/bpf -type f ! -name '*.debug' -delete
+}
 
 # damage SEED COUNT DIR NAME...: COUNT damaged copies of DIR/NAME.o, in turn, as 0.o 1.o ...
 damage() {

@@ -9,7 +9,11 @@ load arrives
 O=$FP/bpf
 
 setup() { pair; }
-teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
+teardown() {
+	ip -all netns delete
+	rm -rf "${STATE:?}"
+	find "$BPFFS" /sys/fs/bpf -type f ! -name '*.debug' -delete
+}
 
 # put NAME FILE [WORDS...]: add a member at XDP
 put() { l3af -q chain add "$1" dev s0 hook xdp object "$2" "${@:3}"; }
@@ -88,6 +92,19 @@ nothing_happened() {
 	put head "$O/head.o"
 	arrives 10
 	[ "$(verdict head pass)" -ge 10 ]
+}
+
+@test "maps of many kinds: made, shared with a second interface, kept by replace" {
+	put many "$O/many_maps.o"
+	arrives 0
+	NS=cli l3af -q chain add many dev c0 hook xdp object "$O/many_maps.o"
+	arrives 0 7001 srv cli
+	[ "$(slot many/one 0)" -eq 20 ]
+	# the same program in other bytes
+	{ cat "$O/many_maps.o"; echo; } >"$BATS_TEST_TMPDIR/other.o"
+	l3af -q chain replace many dev s0 hook xdp object "$BATS_TEST_TMPDIR/other.o"
+	arrives 0
+	[ "$(slot many/one 0)" -eq 30 ]
 }
 
 @test "maps and programs with the names of a root's are just maps and programs" {
@@ -244,6 +261,90 @@ nothing_happened() {
 	bpftool map create "$STATE/kf/same/seen" type array key 4 value 4 entries 1 name seen
 	refuses 1 "l3afctl: $O/counter.o: its map seen differs from the one instance same holds (type, key size, value size or entries); use another instance" \
 		l3af chain add wrong dev s0 hook xdp object "$O/counter.o" instance same
+}
+
+@test "adopt: a running program by id and by pin, with its maps" {
+	local id
+	# bpftool gives it the attach type of its section: it founds the chain
+	bpftool prog load "$O/pin_by_name.o" "$BPFFS/running" type xdp
+	id=$(bpftool -j prog show pinned "$BPFFS/running" | jq .id)
+	does "+ chain one dev s0 hook xdp position 1 engine link" l3af chain adopt one dev s0 hook xdp id "$id"
+	does "" l3af chain adopt one dev s0 hook xdp id "$id"
+	arrives 0
+	[ "$(verdict one drop)" -eq 10 ]
+	[ "$(bpftool -j map lookup pinned /sys/fs/bpf/escapee key 0 0 0 0 | jq -r '.formatted.value // .value')" -eq 10 ]
+	l3af chain remove one dev s0 hook xdp
+	arrives 10
+	does "+ chain two dev s0 hook xdp position 1" l3af chain adopt two dev s0 hook xdp pin "$BPFFS/running"
+	arrives 0
+	# what loads later fits itself to the chain
+	put count "$O/counter.o" before two
+	arrives 0
+	[ "$(slot count/seen 0)" -eq 10 ]
+	rm "$BPFFS/running" /sys/fs/bpf/escapee
+	arrives 0
+}
+
+@test "adopt: the program attached to the interface, without a packet unfiltered" {
+	bpftool prog loadall "$O/xdp_verdicts.o" "$BPFFS/foreign"
+	in_ns srv bpftool net attach xdp pinned "$BPFFS/foreign/give_drop" dev s0
+	run --separate-stderr l3af chain add count dev s0 hook xdp object "$O/counter.o"
+	[ "$status" -eq 1 ]
+	[[ $stderr == "l3afctl: s0: program "*" (give_drop) is attached to xdp (native) and is not displaced; chain adopt takes it into a chain, or detach it first" ]]
+	arrives 0
+	l3af chain adopt old dev s0 hook xdp id "$(bpftool -j prog show pinned "$BPFFS/foreign/give_drop" | jq .id)"
+	rm -r "$BPFFS/foreign"
+	arrives 0
+	put count "$O/counter.o" before old
+	arrives 0
+	[ "$(slot count/seen 0)" -eq 10 ]
+	[ "$(verdict old drop)" -eq 20 ]
+}
+
+@test "adopt: refused are another type, a map, no such program, and one that would run twice" {
+	bpftool prog loadall "$O/tc_verdicts.o" "$BPFFS/foreign"
+	run --separate-stderr l3af chain adopt x dev s0 hook xdp pin "$BPFFS/foreign/give_ok"
+	[ "$status" -eq 1 ] && [ -z "$output" ]
+	[[ $stderr == "l3afctl: program "*" (give_ok) is of another type; hook xdp runs XDP programs" ]]
+	# the kernel's numbers of map and program types overlap
+	bpftool map create "$BPFFS/map" type percpu_array key 4 value 8 entries 1 name map
+	refuses 1 "l3afctl: $BPFFS/map: is not a pinned program" l3af chain adopt x dev s0 hook xdp pin "$BPFFS/map"
+	refuses 1 "l3afctl: there is no program with id 4294967295" l3af chain adopt x dev s0 hook xdp id 4294967295
+	refuses 1 "l3afctl: pin $BPFFS/nowhere: no such file or directory" l3af chain adopt x dev s0 hook xdp pin "$BPFFS/nowhere"
+	in_ns srv tc qdisc add dev s0 clsact
+	in_ns srv tc filter add dev s0 ingress pref 9 bpf da object-pinned "$BPFFS/foreign/give_shot"
+	run --separate-stderr l3af chain adopt x dev s0 hook tc-ingress pin "$BPFFS/foreign/give_shot"
+	[ "$status" -eq 1 ] && [ -z "$output" ]
+	[[ $stderr == "l3afctl: program "*" is attached to tc-ingress of s0 as well and would run twice; detach it there, then adopt it by a pin" ]]
+	in_ns srv tc qdisc del dev s0 clsact
+	rm -r "$BPFFS/foreign" "$BPFFS/map"
+	nothing_happened
+}
+
+@test "a foreign program called like our root is foreign" {
+	bpftool prog loadall "$O/lookalike.o" "$BPFFS/foreign"
+	in_ns srv bpftool net attach xdp pinned "$BPFFS/foreign/l3af_xdp" dev s0
+	[ "$(l3af chain list --json | jq -r '.[] | .name + " " + .state')" = "l3af_xdp foreign" ]
+	run --separate-stderr l3af chain add count dev s0 hook xdp object "$O/counter.o"
+	[ "$status" -eq 1 ]
+	[[ $stderr == *"(l3af_xdp) is attached to xdp (native) and is not displaced"* ]]
+	in_ns srv ip link set s0 xdp off
+	rm -r "$BPFFS/foreign"
+	nothing_happened
+}
+
+@test "add again: unchanged, or told what differs" {
+	put a "$O/xdp_verdicts.o" program give_pass
+	does "" l3af chain add a dev s0 hook xdp object "$O/xdp_verdicts.o" program give_pass
+	does "" l3af chain add a dev s0 hook xdp object "$O/xdp_verdicts.o"
+	refuses 1 "l3afctl: a: is a member with program give_pass; chain replace gives it another" \
+		l3af chain add a dev s0 hook xdp object "$O/xdp_verdicts.o" program give_drop
+	refuses 1 "l3afctl: a: is a member of the xdp chain of s0 with another object; chain replace gives it new code" \
+		l3af chain add a dev s0 hook xdp object "$O/counter.o"
+	does "~ chain a dev s0 hook xdp object $O/xdp_verdicts.o" l3af chain replace a dev s0 hook xdp object "$O/xdp_verdicts.o" program give_drop
+	arrives 0
+	does "" l3af chain replace a dev s0 hook xdp
+	arrives 0
 }
 
 # ---- what is refused ----

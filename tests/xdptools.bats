@@ -9,7 +9,11 @@ load arrives
 XDPTOOLS=/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || gcc -print-multiarch)/bpf
 
 setup() { pair; }
-teardown() { ip -all netns delete; rm -rf "${STATE:?}"; }
+teardown() {
+	ip -all netns delete
+	rm -rf "${STATE:?}"
+	find "$BPFFS" /sys/fs/bpf -type f ! -name '*.debug' -delete
+}
 
 # segments: TCP segments that reached srv
 segments() { in_ns srv awk '/^Tcp:/ && n++ { print $11 }' /proc/net/snmp; }
