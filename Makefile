@@ -84,7 +84,7 @@ $(B)/tests/fpcount.bpf.o: tests/tools/fpcount.bpf.c tests/tools/fp.h
 	$(call say,BPF)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
-ORACLE := oracle.c command.c traffic.c
+ORACLE := oracle.c assail.c judge.c change.c command.c traffic.c
 $(B)/tests/oracle: $(ORACLE:%=tests/tools/%) $(wildcard tests/tools/*.h) bpf/root.h
 	@mkdir -p $(@D)
 	$(call say,LD)
@@ -95,7 +95,7 @@ $(B)/tests/bench: tests/bench.c bpf/root.h
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lbpf
 
-$(B)/tests/syn: tests/tools/syn.c
+$(B)/tests/syn: tests/syn.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread -lbpf
 

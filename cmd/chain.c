@@ -344,12 +344,14 @@ static int list(struct run *run, const void *params, __u64 given)
 	const struct params *p = params;
 	auto_bpffs struct bpffs b = { .fd = -1 };
 	auto_table struct table *t = table_new(columns);
-	int err = bpffs_open(run, BPFFS_READ, &b);
+	int printed, err = bpffs_open(run, BPFFS_READ, &b);
 
-	if (!err)
-		err = chain_walk(&b, ARG_GIVEN(given, list_args, 0) ? &p->dev : NULL,
-				 ARG_GIVEN(given, list_args, 1) ? (enum hook)p->hook : HOOK_COUNT, fill_row, t);
-	return err ? err : table_print(run, t);
+	if (err)
+		return err;
+	err = chain_walk(&b, ARG_GIVEN(given, list_args, 0) ? &p->dev : NULL,
+			 ARG_GIVEN(given, list_args, 1) ? (enum hook)p->hook : HOOK_COUNT, fill_row, t);
+	printed = table_print(run, t);
+	return err ? err : printed;
 }
 
 struct wanted {

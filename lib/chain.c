@@ -253,7 +253,7 @@ static int add_to_existing(const struct run *run, const struct bpffs *b, struct 
 	change_u64(run->changes, "position", (__u64)at + 1);
 	if (run->dry_run)
 		return 0;
-	err = object_load(b, &c->id, req, o, &c->view.head, &m);
+	err = object_load(b, &c->id, req, o, &c->view.head, &c->root, &m);
 	return err ? err : insert(c, &plan, &m, at);
 }
 
@@ -464,7 +464,7 @@ int chain_replace(const struct run *run, const struct bpffs *b, const struct cha
 		return 0;
 	if (!req.continue_mask)
 		req.continue_mask = d->mask;
-	err = object_load(b, id, &req, &o, &c.view.head, &m);
+	err = object_load(b, id, &req, &o, &c.view.head, &c.root, &m);
 	if (err)
 		return undo_failed(run, b, id, err);
 	plan_from_view(&c.view, &plan);

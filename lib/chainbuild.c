@@ -19,10 +19,10 @@ enum {
 };
 
 static int load_first(const struct bpffs *b, const struct chain_id *id, const struct first_member *f,
-		      const struct root_head *head, struct member *m)
+		      const struct root_head *head, const struct root *root, struct member *m)
 {
 	if (f->o)
-		return object_load(b, id, f->req, f->o, head, m);
+		return object_load(b, id, f->req, f->o, head, root, m);
 	*m = *f->adopted;
 	m->prog = fcntl(f->adopted->prog, F_DUPFD_CLOEXEC, 0);
 	return m->prog < 0 ? fail_errno(-errno, "%s", f->req->name) : 0;
@@ -137,7 +137,7 @@ static int build(const struct bpffs *b, struct chain *c, struct attachment *a, c
 		err = root_write_head(&c->root, &c->view.head);
 	if (err)
 		return fail_errno(err, "cannot make the maps of a chain");
-	err = load_first(b, &c->id, f, &c->view.head, &m);
+	err = load_first(b, &c->id, f, &c->view.head, &c->root, &m);
 	if (err)
 		return err;
 	plan.member[0] = m.desc;

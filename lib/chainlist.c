@@ -89,12 +89,15 @@ static int walk_iface(const struct bpffs *b, const struct iface *iface, enum hoo
 	struct chain_id id;
 	int err = 0;
 
-	for (enum hook h = HOOK_XDP; !err && h < HOOK_COUNT; h++) {
+	for (enum hook h = HOOK_XDP; h < HOOK_COUNT; h++) {
+		int one;
+
 		if (hook != HOOK_COUNT && h != hook)
 			continue;
-		err = chain_id_init(&id, iface, h);
-		if (!err)
-			err = walk_hook(b, &id, fn, arg);
+		one = chain_id_init(&id, iface, h);
+		if (!one)
+			one = walk_hook(b, &id, fn, arg);
+		err = err ? err : one; /* one that cannot be read hides no other */
 	}
 	return err;
 }
@@ -110,11 +113,13 @@ int chain_walk(const struct bpffs *b, const struct iface *iface, enum hook hook,
 	all = if_nameindex();
 	if (!all)
 		return fail_errno(-errno, "cannot list the interfaces");
-	for (struct if_nameindex *i = all; !err && i->if_index; i++) {
-		struct iface one = { .index = (int)i->if_index };
+	for (struct if_nameindex *i = all; i->if_index; i++) {
+		struct iface iface_i = { .index = (int)i->if_index };
+		int one;
 
-		strncpy(one.name, i->if_name, sizeof(one.name) - 1);
-		err = walk_iface(b, &one, hook, fn, arg);
+		strncpy(iface_i.name, i->if_name, sizeof(iface_i.name) - 1);
+		one = walk_iface(b, &iface_i, hook, fn, arg);
+		err = err ? err : one;
 	}
 	if_freenameindex(all);
 	return err;

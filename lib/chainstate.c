@@ -242,6 +242,9 @@ static int open_pinned(const struct bpffs *b, struct chain *c)
 		err = check_attached(c);
 	if (!c->exists)
 		root_close(&c->root);
+	if (err == -EINVAL)
+		return fail(err, "%s/%s: holds something else than the maps of a chain; remove it (rm -r), and a "
+			    "chain that runs is found again by its program", b->dir, c->dir);
 	return err && err != -ENOENT ? fail_errno(err, "%s/%s", b->dir, c->dir) : 0;
 }
 

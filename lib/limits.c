@@ -13,6 +13,7 @@
 #include "limits.h"
 #include "limittable.h"
 #include "out.h"
+#include "root.h"
 #include "window.h"
 
 static bool is_same_place(const struct limit_rule *a, const struct limit_rule *b)
@@ -236,19 +237,52 @@ static int rule_write(const struct bpffs *b, struct limits *l, const struct limi
 	return limits_commit(l);
 }
 
+struct member {
+	const char *name;
+	__u32 prog_id;
+};
+
+static int member_find(const struct chain_row *row, void *arg)
+{
+	struct member *m = arg;
+
+	if (row->member && !strcmp(row->member->name, m->name))
+		m->prog_id = row->member->prog_id;
+	return 0;
+}
+
+/* 1: the kernel function is in the chain and runs on the maps that are pinned; 0: it is
+ * not; -ESTALE: it runs on others, whose pins were removed by hand. */
+static int member_state(const struct bpffs *b, const struct chain_id *at, const struct limits *l)
+{
+	struct member m = { .name = limit_kf_words[l->kind] };
+	int has = chain_has(b, at, m.name), err;
+
+	if (has <= 0)
+		return has;
+	err = chain_walk(b, &at->iface, HOOK_XDP, member_find, &m);
+	if (err)
+		return err;
+	return !m.prog_id ? 0 : limits_runs_on(l, m.prog_id) ? 1 : -ESTALE;
+}
+
 /* The kernel function in the chain: rates are looked at before connections, as they
  * cost less. */
 static int member_add(const struct run *run, const struct bpffs *b, const struct chain_id *at,
-		      enum limit_kind kind)
+		      const struct limits *l)
 {
-	struct chain_request req = { 0 };
-	int has = chain_has(b, at, limit_kf_words[kind]), other;
+	struct chain_request req = { .position = 1 };
+	int has = member_state(b, at, l), other, err;
 
-	if (has)
+	snprintf(req.name, sizeof(req.name), "%s", limit_kf_words[l->kind]);
+	if (has == -ESTALE) {
+		err = chain_remove(run, b, at, req.name);
+		if (err)
+			return err;
+	} else if (has) {
 		return has < 0 ? has : 0;
-	snprintf(req.name, sizeof(req.name), "%s", limit_kf_words[kind]);
-	req.position = 1;
-	if (kind == LIMIT_CONNECTIONS) {
+	}
+	if (l->kind == LIMIT_CONNECTIONS) {
 		other = chain_has(b, at, limit_kf_words[LIMIT_RATE]);
 		if (other < 0)
 			return other;
@@ -288,7 +322,7 @@ int limit_set(const struct run *run, const struct bpffs *b, const struct chain_i
 		if (!err && l.is_changed)
 			err = rule_write(b, &l, want);
 	}
-	return err ? err : member_add(run, b, at, (enum limit_kind)want->kind);
+	return err ? err : member_add(run, b, at, &l);
 }
 
 int limit_remove(const struct run *run, const struct bpffs *b, const struct chain_id *at,
@@ -377,7 +411,9 @@ static int row_is_enforced(const struct bpffs *b, const struct limits *l, struct
 	if (row->iface.name[0]) {
 		has = chain_id_init(&at, &row->iface, HOOK_XDP);
 		if (!has)
-			has = chain_has(b, &at, limit_kf_words[l->kind]);
+			has = member_state(b, &at, l);
+		if (has == -ESTALE)
+			has = 0;
 	}
 	if (has > 0 && l->kind == LIMIT_CONNECTIONS)
 		has = limits_is_watching(b);

@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,11 +65,12 @@ int limits_open(const struct bpffs *b, enum limit_kind kind, const struct netns 
 
 	l->kind = kind;
 	err = maps_open(b, l);
-	if (!err)
+	l->is_there = !err;
+	/* also where others of the maps are missing: rules are not forgotten */
+	if ((!err || err == -ENOENT) && l->rules >= 0 && l->active >= 0)
 		err = table_read(l);
 	if (err && err != -ENOENT)
 		return fail_maps(err, l);
-	l->is_there = !err;
 	if (l->table.abi && l->table.abi != LIMIT_ABI)
 		return fail(-EPROTO, "kf/%s is of layout %u, this l3afctl knows %u; use the l3afctl that made it",
 			    limit_kf_words[kind], l->table.abi, LIMIT_ABI);
@@ -100,6 +102,24 @@ int limits_make(const struct bpffs *b, struct limits *l)
 	}
 	l->is_there = !err;
 	return err ? fail_maps(err, l) : 0;
+}
+
+bool limits_runs_on(const struct limits *l, __u32 prog_id)
+{
+	auto_fd int prog = bpf_prog_get_fd_by_id(prog_id);
+	struct bpf_map_info map = { 0 };
+	struct bpf_prog_info info = { 0 };
+	__u32 ids[32], len = sizeof(map), prog_len = sizeof(info);
+
+	info.nr_map_ids = sizeof(ids) / sizeof(ids[0]);
+	info.map_ids = (__u64)(uintptr_t)ids;
+	if (prog < 0 || l->rules < 0 || bpf_obj_get_info_by_fd(l->rules, &map, &len) ||
+	    bpf_obj_get_info_by_fd(prog, &info, &prog_len))
+		return true;
+	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++)
+		if (ids[i] == map.id)
+			return true;
+	return false;
 }
 
 int limits_count(const struct limits *l)
@@ -305,20 +325,33 @@ static __u64 value_use(const struct limit_rule *rule, const union value *v)
 	return window_use(&w, rule->window_us) / rule->window_us;
 }
 
-static int each_key(const struct limits *l, __u32 id, void (*fn)(const struct limit_key *key, const union value *v,
-							       void *arg), void *arg)
+/* In batches: a walk from key to key starts again when its key is evicted meanwhile. */
+#define BATCH 4096
+static int each_key(const struct limits *l, __u32 id,
+		    void (*fn)(const struct limit_key *key, const union value *v, void *arg), void *arg)
 {
-	struct limit_key key, next;
+	size_t size = l->kind == LIMIT_RATE ? sizeof(__u64) : sizeof(struct limit_conn);
+	auto_free struct limit_key *keys = calloc(BATCH, sizeof(*keys));
+	auto_free char *values = calloc(BATCH, size);
+	__u32 at = 0, n;
 	bool is_first = true;
-	union value v;
+	union value v = { 0 };
+	int err = keys && values ? 0 : -ENOMEM;
 
-	while (!bpf_map_get_next_key(l->keyed, is_first ? NULL : &key, &next)) {
-		if (next.id == id && !bpf_map_lookup_elem(l->keyed, &next, &v))
-			fn(&next, &v, arg);
-		key = next;
+	while (!err) {
+		n = BATCH;
+		err = bpf_map_lookup_batch(l->keyed, is_first ? NULL : &at, &at, keys, values, &n, NULL);
+		if (err && err != -ENOENT)
+			return err;
+		for (__u32 i = 0; i < n; i++) {
+			if (keys[i].id != id)
+				continue;
+			memcpy(&v, values + i * size, size);
+			fn(&keys[i], &v, arg);
+		}
 		is_first = false;
 	}
-	return errno == ENOENT ? 0 : -errno;
+	return err == -ENOENT ? 0 : err;
 }
 
 int limits_stat(const struct limits *l, const struct limit_rule *rule, struct limit_stat *sum)

@@ -27,6 +27,9 @@ void limits_close(struct limits *l);
 /* Make the instance where it is not there. */
 must_use int limits_make(const struct bpffs *b, struct limits *l);
 
+/* Does the program use these maps? Yes where the kernel does not tell. */
+bool limits_runs_on(const struct limits *l, __u32 prog_id);
+
 int limits_count(const struct limits *l);
 /* A free slot, empty in every map, its rule with a new id and the counters stat (-1:
  * new ones); or -E2BIG. */

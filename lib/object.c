@@ -276,7 +276,7 @@ static int check_map_name(const char *name, const struct object *o)
 
 static bool is_shared_map(const struct bpf_map *map)
 {
-	return !bpf_map__is_internal(map);
+	return !bpf_map__is_internal(map) && bpf_map__type(map) != BPF_MAP_TYPE_PROG_ARRAY;
 }
 
 static int reuse_map(struct bpf_map *map, int fd, const char *instance, const struct object *o)
@@ -308,7 +308,7 @@ static int prepare_maps(const struct bpffs *b, struct bpf_object *obj, const cha
 		auto_fd int fd = -1;
 		int err = bpf_map__set_pin_path(map, NULL);
 
-		if (!err && is_shared_map(map))
+		if (!err && !bpf_map__is_internal(map))
 			err = check_map_name(bpf_map__name(map), o);
 		if (!err && is_shared_map(map)) {
 			fd = kf_map(b, instance, bpf_map__name(map));
@@ -340,6 +340,17 @@ static int pin_maps(const struct bpffs *b, struct bpf_object *obj, const char *i
 			err = 0;
 	}
 	return err ? fail_errno(err, "cannot pin the maps of instance %s", instance) : 0;
+}
+
+static int pin_arrays(const struct root *root, struct bpf_object *obj, const struct member *m)
+{
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, obj)
+		if (!err && bpf_map__type(map) == BPF_MAP_TYPE_PROG_ARRAY)
+			err = root_pin_array(root, m->desc.prog_id, bpf_map__fd(map), bpf_map__name(map));
+	return err;
 }
 
 /* The verifier's last word: the line before its statistics. */
@@ -451,7 +462,7 @@ int object_has_frags(const struct chain_id *id, const struct chain_request *req,
 }
 
 int object_load(const struct bpffs *b, const struct chain_id *id, const struct chain_request *req,
-		const struct object *o, const struct root_head *head, struct member *m)
+		const struct object *o, const struct root_head *head, const struct root *root, struct member *m)
 {
 	const char *instance = req->instance ? req->instance : req->name;
 	auto_obj struct bpf_object *obj = open_bytes(o);
@@ -493,6 +504,8 @@ int object_load(const struct bpffs *b, const struct chain_id *id, const struct c
 	describe_object(m, o, prog);
 	m->prog = dup(bpf_program__fd(prog));
 	err = m->prog < 0 ? -errno : describe(m, req->name, instance);
+	if (!err)
+		err = pin_arrays(root, obj, m);
 	return err ? fail_errno(err, "%s", o->file) : 0;
 }
 

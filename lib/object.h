@@ -5,6 +5,7 @@
 /* From a BPF object, built in or an operator's file, to a loaded chain member. */
 #include "chain.h"
 #include "root.h"
+#include "rootmaps.h"
 
 /* Bytes of an object and their hash; filled by object_read, freed by object_close. */
 struct object {
@@ -32,9 +33,11 @@ struct member {
 };
 
 /* Its maps are those pinned below kf/<instance>/; maps that are not there yet are
- * made and pinned. Prints its errors. */
+ * made and pinned. Only program arrays are its own, pinned beside it in the root's
+ * directory: to share them would change members that run. Prints its errors. */
 must_use int object_load(const struct bpffs *b, const struct chain_id *id, const struct chain_request *req,
-			 const struct object *o, const struct root_head *head, struct member *m);
+			 const struct object *o, const struct root_head *head, const struct root *root,
+			 struct member *m);
 /* Whether the program that would be loaded supports multi-buffer frames (its section
  * is xdp.frags), without loading it. Prints its errors. */
 must_use int object_has_frags(const struct chain_id *id, const struct chain_request *req,

@@ -427,41 +427,52 @@ static int member_fd(const struct root *r, __u32 id)
 	return fd == -ENOENT ? bpf_prog_get_fd_by_id(id) : fd;
 }
 
-static int pin_member(const struct root *r, __u32 id, int prog)
+static int pin_beside(const struct root *r, int fd, const char *path)
 {
-	char path[128];
+	char dir[192];
 	int err;
 
-	if (!r->dir[0] || prog < 0)
-		return 0;
-	member_path(r, 0, path);
-	*strrchr(path, '/') = '\0';
-	err = bpffs_mkdir(r->b, path);
-	member_path(r, id, path);
+	snprintf(dir, sizeof(dir), "%s/member", r->dir);
+	err = bpffs_mkdir(r->b, dir);
 	if (!err)
-		err = bpffs_pin(r->b, prog, path);
+		err = bpffs_pin(r->b, fd, path);
 	return err == -EEXIST ? 0 : err;
 }
 
-/* Programs that are pinned as members and are none (any more). */
+static int pin_member(const struct root *r, __u32 id, int prog)
+{
+	char path[128];
+
+	member_path(r, id, path);
+	return r->dir[0] && prog >= 0 ? pin_beside(r, prog, path) : 0;
+}
+
+int root_pin_array(const struct root *r, __u32 prog_id, int array, const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/member/%u_%s", r->dir, prog_id, name);
+	return pin_beside(r, array, path);
+}
+
+/* Programs that are pinned as members and are none (any more), and their arrays. */
 static int unpin_others(const struct root *r, const struct root_plan *plan)
 {
-	char path[128], **ids = NULL;
+	char path[256], **names = NULL;
 	int n = 0, err = 0;
 
 	snprintf(path, sizeof(path), "%s/member", r->dir);
 	if (r->dir[0])
-		err = bpffs_list(r->b, path, &ids, &n);
+		err = bpffs_list(r->b, path, &names, &n);
 	for (int i = 0; !err && i < n; i++) {
-		struct why why;
-		__u64 id;
+		__u32 id;
 
-		if (parse_u64(ids[i], 1, UINT32_MAX, &id, &why) || is_planned(plan, (__u32)id))
+		if (sscanf(names[i], "%u", &id) != 1 || is_planned(plan, id))
 			continue;
-		member_path(r, (__u32)id, path);
+		snprintf(path, sizeof(path), "%s/member/%s", r->dir, names[i]);
 		err = bpffs_unlink(r->b, path);
 	}
-	bpffs_list_free(ids, n);
+	bpffs_list_free(names, n);
 	return err;
 }
 

@@ -75,6 +75,10 @@ struct root_plan {
  * -EINVAL from a slot: *bad is the member whose program does not fit the root. */
 must_use int root_commit(const struct root *r, const struct root_plan *plan, int *bad);
 
+/* Pin a program array of a member's own beside the member: it is code, not state, and
+ * the kernel empties one that nothing but programs hold. */
+must_use int root_pin_array(const struct root *r, __u32 prog_id, int array, const char *name);
+
 /* Counters of a member, summed over CPUs. */
 void root_stat_sum(const struct root *r, __u32 stat, __u64 sum[ROOT_VERDICTS + 1]);
 void root_stat_zero(const struct root *r, __u32 stat);

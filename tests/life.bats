@@ -6,7 +6,7 @@
 load lib
 
 setup() { pair; }
-teardown() { wipe; }
+teardown() { wipe; rm -rf /sys/fs/bpf/other; }
 
 # fp WORD NAME ID [WORDS...]: chain WORD of member NAME with the mark ID (count: fpcount)
 fp() { l3af chain "$1" "$2" dev "${DEV:-s0}" hook "${HOOK:-xdp}" object "$FP/fp$3.bpf.o" "${@:4}"; }
@@ -19,7 +19,7 @@ members() { l3af chain list 2>/dev/null --json | jq -r 'map("\(.name // "-") \(.
 are_members() { [ "$(members)" = "$1" ]; }
 # counted N: every member listed saw N packets
 counted() { [ "$(l3af chain list --json | jq -c '[.[].packets | values] | unique')" = "[$1]" ]; }
-pins() { (cd "$STATE/chain" && find . -type f | sort | tr '\n' ' '); }
+pins() { (cd "$STATE/chain" && find . -type f ! -path '*/member/*' | sort | tr '\n' ' '); }
 dir() { echo "$STATE"/chain/*/*/xdp; }
 
 # Interfaces
@@ -174,8 +174,8 @@ move() { # ENGINE HOOK: to another network namespace and back; the chain goes wi
 	bpftool prog loadall "$FP/fp1.bpf.o" /sys/fs/bpf/other
 	rm "$STATE/meta"
 	bpftool prog pin pinned /sys/fs/bpf/other/fp_xdp "$STATE/meta"
-	refuses 1 "l3afctl: $STATE/meta: Invalid argument" l3af chain list
-	refuses 1 "l3afctl: $STATE/meta: Invalid argument" l3af chain remove a dev s0 hook xdp
+	refuses 1 "l3afctl: $STATE/meta: invalid argument" l3af chain list
+	refuses 1 "l3afctl: $STATE/meta: invalid argument" l3af chain remove a dev s0 hook xdp
 	runs 1
 	rm -r /sys/fs/bpf/other
 }
@@ -198,9 +198,9 @@ on() { in_ns srv "$BUILD/l3afctl" --bpffs "$@"; }
 	local message="l3afctl: no bpffs is mounted on /run/plain; mount it: mount -t bpf -o mode=0700 bpf /run/plain"
 	refuses 1 "$message" on /run/plain chain list
 	refuses 1 "$message" on /run/plain chain add a dev s0 hook xdp object "$FP/fp1.bpf.o"
-	refuses 1 "l3afctl: /run/absent: No such file or directory" on /run/absent chain list
+	refuses 1 "l3afctl: /run/absent: no such file or directory" on /run/absent chain list
 	mount -t bpf -o ro bpf /run/plain
-	refuses 1 "l3afctl: /run/plain/l3af: Read-only file system" \
+	refuses 1 "l3afctl: /run/plain/l3af: read-only file system" \
 		on /run/plain chain add a dev s0 hook xdp object "$FP/fp1.bpf.o"
 	does "" on /run/plain chain list
 	umount /run/plain

@@ -469,7 +469,7 @@ int main(int argc, char **argv)
 	} else if (!strcmp(verb, "open") && argc == 6) {
 		open_many((unsigned)atoi(argv[2]), atol(argv[3]), argv[4], (unsigned)atoi(argv[5]));
 	} else {
-		fputs("usage: see the head of tests/tools/syn.c\n", stderr);
+		fputs("usage: see the head of tests/syn.c\n", stderr);
 		return 2;
 	}
 	return 0;
