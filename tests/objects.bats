@@ -187,7 +187,7 @@ nothing_happened() {
 
 @test "TC: ok, pipe and unspec continue; what is final and what then becomes of the packet" {
 	for engine in $(tc_engines); do
-		l3af -q chain add count dev s0 hook tc-ingress engine $engine object "$O/counter.o"
+		l3af -q chain add count dev s0 hook tc-ingress engine "$engine" object "$O/counter.o"
 		for v in ok pipe unspec; do
 			l3af -q chain add "$v" dev s0 hook tc-ingress before count object "$O/tc_verdicts.o" program "give_$v"
 		done
@@ -196,7 +196,7 @@ nothing_happened() {
 		for v in shot stolen; do
 			l3af -q chain add "$v" dev s0 hook tc-ingress before count object "$O/tc_verdicts.o" program "give_$v"
 			arrives 0
-			[ "$(verdict $v $v)" -eq 10 ]
+			[ "$(verdict "$v" "$v")" -eq 10 ]
 			l3af -q chain remove "$v" dev s0 hook tc-ingress
 		done
 		[ "$(slot count/seen 0)" -eq 10 ]
@@ -216,7 +216,7 @@ nothing_happened() {
 	local engine ours
 	for engine in $(tc_engines); do
 		for ours in ok unspec pipe; do
-			l3af -q chain add "$ours" dev s0 hook tc-ingress engine $engine object "$O/tc_verdicts.o" program "give_$ours"
+			l3af -q chain add "$ours" dev s0 hook tc-ingress engine "$engine" object "$O/tc_verdicts.o" program "give_$ours"
 		done
 		in_ns srv tc qdisc add dev s0 clsact 2>/dev/null || true
 		in_ns srv tc filter add dev s0 ingress pref 77 bpf da object-file "$O/tc_verdicts.o" section tc verbose 2>/dev/null || true
