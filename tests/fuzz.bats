@@ -46,7 +46,7 @@ damage() {
 	cd "$BATS_TEST_TMPDIR"
 	damage "$seed" "$count" "$FP/bpf" "${good[@]}"
 	for ((n = 0; n < count; n++)); do
-		# shellcheck disable=SC2086
+		# shellcheck disable=SC2086  # a keyword and its value, or nothing
 		run --separate-stderr timeout 20 nsenter --net=/run/netns/srv "$BUILD/l3afctl" --bpffs "$BPFFS" \
 			chain add victim dev s0 hook xdp object $n.o ${program[n % 8]-}
 		if [ "$status" -eq 0 ]; then

@@ -286,13 +286,13 @@ print("all echoed")' "$SYN" send c0 50000 spoof
 	soon 0 cell use
 }
 
-@test "handshakes under way hold a place for two seconds" {
+@test "handshakes under way hold a place for four seconds" {
 	limit set connections 50 dev s0 port 80
 	runs 'pass 50 drop 150 tx 0' connlimit 200
 	# the same SYNs again are the same handshakes
 	runs 'pass 50 drop 0 tx 0' connlimit 50
 	runs 'pass 0 drop 50 tx 0' connlimit 50 v6
-	sleep 2.5
+	sleep 4.5
 	run -0 "$SYN" race "$(prog connlimit)" 4 100 v6
 	[[ $output == 'pass 50 drop 350 tx 0' ]]
 }
