@@ -94,7 +94,7 @@ struct limit_key {
  * the connection is established, at most LIMIT_TICKS ticks.
  */
 #define LIMIT_TICKS 8
-#define LIMIT_TICK_SHIFT 28 /* tick = CLOCK_MONOTONIC ns >> 28: 268 ms */
+#define LIMIT_TICK_SHIFT 29 /* tick = CLOCK_MONOTONIC ns >> 29: 537 ms */
 struct limit_conn {
 	__u64 established;
 	__u64 pending[LIMIT_TICKS];
