@@ -20,7 +20,7 @@ add_fails() { # MESSAGE ENGINE HOOK
 		l3af chain add a dev s0 hook "$3" object "$FP/fp1.bpf.o" engine "$2"
 }
 
-N=40 RATE=2000
+N=30 RATE=2000
 
 @test "xdp, link, native: $N random changes" { oracle random n=$N rate=$RATE engine=link mode=native; }
 @test "xdp, link, generic: 10 random changes" { oracle random n=10 rate=$RATE engine=link mode=generic; }
@@ -35,8 +35,8 @@ N=40 RATE=2000
 	oracle random n=$N rate=$RATE engine=tcx hook=tc-ingress
 }
 @test "tc-egress, clsact: $N random changes" { oracle random n=$N rate=$RATE engine=clsact hook=tc-egress; }
-@test "xdp: kill -9 at a random moment of 20 changes" { oracle kill n=20 rate=$RATE engine=link; }
-@test "xdp: killed at every 50th system call" { oracle sweep step=50 rate=$RATE engine=link; }
+@test "xdp: kill -9 at a random moment of 15 changes" { oracle kill n=15 rate=$RATE engine=link; }
+@test "xdp: killed at every 80th system call" { oracle sweep step=80 rate=$RATE engine=link; }
 
 @test "an engine that the kernel lacks is refused with the reason" {
 	case $(uname -r) in
