@@ -108,7 +108,7 @@ bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty
 
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
-	bats busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod mandoc nftables python3-minimal \
+	bats busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod mandoc python3-minimal \
 	qemu-system-x86 shellcheck strace util-linux xdp-tools xz-utils zsh zstd
 
 deps:

@@ -227,7 +227,7 @@ static int plain_attach(const struct chain_id *id, const struct attachment *a, e
 }
 
 /* libxdp falls back to a plain attachment without a word: that is an error here. */
-static int libxdp_attach(const struct chain_id *id, enum xdp_mode mode, struct bpf_object *obj)
+static int libxdp_attach(const struct chain_id *id, enum xdp_mode mode, struct bpf_object *obj, bool has_frags)
 {
 	auto_program struct xdp_program *prog = NULL;
 	auto_multiprog struct xdp_multiprog *mp = NULL;
@@ -238,7 +238,9 @@ static int libxdp_attach(const struct chain_id *id, enum xdp_mode mode, struct b
 	prog = xdp_program__from_bpf_obj(obj, "xdp");
 	if (is_bad(prog))
 		return -EINVAL;
-	err = xdp_program__attach(prog, id->iface.index, m, 0);
+	err = xdp_program__set_xdp_frags_support(prog, has_frags);
+	if (!err)
+		err = xdp_program__attach(prog, id->iface.index, m, 0);
 	if (err)
 		return err;
 	mp = xdp_multiprog__get_from_ifindex(id->iface.index);
@@ -254,7 +256,7 @@ static int attach_mode(const struct chain_id *id, const struct attachment *a, en
 	struct bpf_program *prog = bpf_object__find_program_by_name(obj, root_name(HOOK_XDP));
 
 	if (a->engine == ENGINE_LIBXDP)
-		return libxdp_attach(id, mode, obj);
+		return libxdp_attach(id, mode, obj, bpf_program__flags(prog) & BPF_F_XDP_HAS_FRAGS);
 	return plain_attach(id, a, mode, bpf_program__fd(prog), replace, link);
 }
 

@@ -39,8 +39,8 @@ static int open_mount(const char *mount)
 	if (fstatfs(fd, &fs))
 		return fail_errno(-errno, "%s", mount);
 	if (fs.f_type != BPF_FS_MAGIC)
-		return fail(-ENOENT, "no bpffs is mounted on %s; mount it: mount -t bpf -o mode=0700 bpf %s",
-			    mount, mount);
+		return fail(-ENOENT, "no bpffs is mounted on %s; mount it: mount -t bpf -o mode=0700 bpf %s "
+			    "(ip netns exec hides it: use l3afctl -n NETNS instead)", mount, mount);
 	return take_fd(&fd);
 }
 

@@ -48,7 +48,9 @@ static int open_for_change(const struct run *run, const struct bpffs *b, const s
 
 	if (err || run->dry_run)
 		return err;
-	err = chain_sweep(b, &id->netns);
+	err = c->exists ? root_settle(&c->root, &c->view) : 0;
+	if (!err)
+		err = chain_sweep(b, &id->netns);
 	return err ? fail_errno(err, "cannot sweep %s", b->dir) : 0;
 }
 
@@ -263,12 +265,14 @@ static int create(const struct run *run, const struct bpffs *b, struct chain *c,
 	struct attachment a;
 	int err = attach_choose(&c->id, f->req->engine, f->req->mode, f->replace, &a);
 
+	if (!err && !run->dry_run)
+		err = chain_build(b, c, &a, f);
 	if (err)
 		return err;
 	note(run, '+', &c->id, f->req->name);
 	change_u64(run->changes, "position", 1);
 	change_str(run->changes, "engine", "%s", engine_words[a.engine]);
-	return run->dry_run ? 0 : chain_build(b, c, &a, f);
+	return 0;
 }
 
 /* After a failure: nothing of the attempt stays pinned. */

@@ -98,6 +98,16 @@ static int prepare_root(struct chain *c, const struct attachment *a, struct bpf_
 	return c->root.prog < 0 ? -errno : root_bind(&c->root);
 }
 
+/* With libxdp the root is loaded only when it is attached: a plain one in its place makes
+ * the slots refuse now what would not fit it then. */
+static int load_plain(struct chain *c, struct bpf_object **obj)
+{
+	const struct root_head *head = &c->view.head;
+	int err = root_object(&c->root, c->id.hook, head->attach_type, head->flags, obj);
+
+	return err ? err : bpf_object__load(*obj);
+}
+
 static int move_in_place(const struct bpffs *b, const struct chain *c, const char *staging)
 {
 	char parent[CHAIN_DIR_LEN];
@@ -122,7 +132,7 @@ static void staging_dir(char dir[STAGING_LEN])
  * c->view.head. Prints its errors but for -BUILD_*. */
 static int build(const struct bpffs *b, struct chain *c, struct attachment *a, const struct first_member *f)
 {
-	__attribute__((cleanup(cleanup_bpf_object))) struct bpf_object *obj = NULL;
+	__attribute__((cleanup(cleanup_bpf_object))) struct bpf_object *obj = NULL, *plain = NULL;
 	auto_member struct member m = { .prog = -1 };
 	struct root_plan plan = { 0 };
 	char staging[STAGING_LEN];
@@ -144,6 +154,8 @@ static int build(const struct bpffs *b, struct chain *c, struct attachment *a, c
 	plan.prog[0] = m.prog;
 	plan.n = 1;
 	err = prepare_root(c, a, &obj);
+	if (!err && a->engine == ENGINE_LIBXDP)
+		err = load_plain(c, &plain);
 	if (!err)
 		err = root_commit(&c->root, &plan, &bad);
 	if (err == -EINVAL && bad == 0 && !f->o)
@@ -166,12 +178,32 @@ static __u32 other_attach_type(enum hook hook)
 	return hook == HOOK_XDP ? BPF_XDP : hook == HOOK_TC_EGRESS ? 47 : 46;
 }
 
+static void describe(struct chain *c, const struct attachment *a)
+{
+	struct root_head *head = &c->view.head;
+
+	head->abi = ROOT_ABI;
+	head->engine = a->engine;
+	head->mode = a->mode;
+	head->attached_at = (__u64)time(NULL);
+	memcpy(head->why, a->why, sizeof(a->why));
+	memcpy(head->ifname, c->id.iface.name, sizeof(c->id.iface.name));
+}
+
 static int build_with_retry(const struct bpffs *b, struct chain *c, struct attachment *a,
 			    const struct first_member *f)
 {
 	unsigned mtu = 0;
 	int err = build(b, c, a, f);
 
+	if (err == -BUILD_OTHER_TYPE && a->engine == ENGINE_LIBXDP) {
+		if (f->req->engine == ENGINE_LIBXDP || c->hook.n)
+			return fail(-EINVAL, "%s: was loaded with an expected attach type that a component of libxdp's "
+				    "dispatcher cannot have; load its object instead", f->req->name);
+		a->engine = ENGINE_LINK;
+		snprintf(a->why, sizeof(a->why), "the adopted program does not fit libxdp's dispatcher");
+		describe(c, a);
+	}
 	if (err == -BUILD_OTHER_TYPE) {
 		c->view.head.attach_type = other_attach_type(c->id.hook);
 		err = build(b, c, a, f);
@@ -189,18 +221,6 @@ static int build_with_retry(const struct bpffs *b, struct chain *c, struct attac
 			    "multi-buffer programs: compile %s with SEC(\"xdp.frags\"), lower the MTU, or use "
 			    "mode generic", c->id.iface.name, mtu, f->req->name);
 	return err;
-}
-
-static void describe(struct chain *c, const struct attachment *a)
-{
-	struct root_head *head = &c->view.head;
-
-	head->abi = ROOT_ABI;
-	head->engine = a->engine;
-	head->mode = a->mode;
-	head->attached_at = (__u64)time(NULL);
-	memcpy(head->why, a->why, sizeof(a->why));
-	memcpy(head->ifname, c->id.iface.name, sizeof(c->id.iface.name));
 }
 
 int chain_build(const struct bpffs *b, struct chain *c, struct attachment *a, const struct first_member *f)

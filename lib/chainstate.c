@@ -118,16 +118,22 @@ static int make_parent(const struct bpffs *b, const char *dir)
 	return bpffs_mkdir(b, parent);
 }
 
-/* The interface took its chain along into another network namespace, and another one
- * has its place here: keep the pins, or the kernel would take the chain off there. */
-static int put_aside(const struct bpffs *b, struct chain *c)
+/* Is there still a program with this id? Its last reference may go only some grace
+ * periods after the file that held it (bpffs before 6.9). */
+static int is_there_still(__u32 id)
 {
-	char aside[CHAIN_DIR_LEN];
-	int err;
+	for (int i = 0; i < 8; i++) {
+		auto_fd int fd = bpf_prog_get_fd_by_id(id);
+		int err;
 
-	snprintf(aside, sizeof(aside), "chain/moved/%u/%s", c->root_id, hook_dirs[c->id.hook]);
-	err = make_parent(b, aside);
-	return err ? err : bpffs_rename(b, c->dir, aside);
+		if (fd < 0)
+			return fd == -ENOENT ? 0 : fd;
+		close(take_fd(&fd));
+		err = root_grace();
+		if (err)
+			return err;
+	}
+	return 1;
 }
 
 /* Does anything but its pin hold the root? An interface that moved to another network
@@ -138,7 +144,7 @@ static int is_held_elsewhere(const struct bpffs *b, const char *dir)
 	char path[CHAIN_DIR_LEN + 8];
 	auto_fd int fd = -1;
 	__u32 id = 0;
-	int err;
+	int err, ret;
 
 	snprintf(path, sizeof(path), "%s/root", dir);
 	fd = bpffs_get(b, path);
@@ -150,6 +156,9 @@ static int is_held_elsewhere(const struct bpffs *b, const char *dir)
 	if (err)
 		return err;
 	close(take_fd(&fd));
+	ret = is_there_still(id);
+	if (ret <= 0)
+		return ret;
 	fd = bpf_prog_get_fd_by_id(id);
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
@@ -172,6 +181,27 @@ static int is_alive(const struct bpffs *b, const char *dir)
 		return link;
 	err = link_ifindex(link, &ifindex);
 	return err ? err : ifindex != 0;
+}
+
+/* The interface took its chain along into another network namespace, and another one
+ * has its place here: keep the pins, or the kernel would take the chain off there. */
+static int put_aside(const struct bpffs *b, struct chain *c)
+{
+	char path[CHAIN_DIR_LEN + 8], aside[CHAIN_DIR_LEN];
+	auto_fd int root = -1;
+	__u32 id = 0;
+	int err;
+
+	snprintf(path, sizeof(path), "%s/root", c->dir);
+	root = bpffs_get(b, path);
+	err = root < 0 ? root : root_prog_id(root, &id);
+	if (err)
+		return err;
+	snprintf(aside, sizeof(aside), "chain/moved/%u/%s", id, hook_dirs[c->id.hook]);
+	err = make_parent(b, aside);
+	if (!err)
+		err = bpffs_remove_tree(b, aside);
+	return err ? err : bpffs_rename(b, c->dir, aside);
 }
 
 /* Pins without an attached root: a killed run, a detached root or a deleted interface

@@ -388,20 +388,6 @@ int root_grace(void)
 	return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) ? grace_by_map() : 0;
 }
 
-/* A killed run may have flipped without waiting: then the idle bank may still be in use. */
-static int settle(const struct root *r)
-{
-	struct root_head head;
-	__u32 key = ROOT_HEAD;
-	int err = bpf_map_lookup_elem(r->map[ROOT_MAP_DESC], &key, &head);
-
-	if (err || head.settled == *r->gen)
-		return err;
-	err = root_grace();
-	head.settled = *r->gen;
-	return err ? err : root_write_head(r, &head);
-}
-
 static bool is_planned(const struct root_plan *plan, __u32 id)
 {
 	for (int i = 0; i < plan->n; i++)
@@ -530,12 +516,45 @@ static int release(const struct root *r, int live, const struct root_plan *plan)
 	return err ? err : unpin_others(r, plan);
 }
 
+static int read_head(const struct root *r, struct root_head *head)
+{
+	__u32 key = ROOT_HEAD;
+
+	return bpf_map_lookup_elem(r->map[ROOT_MAP_DESC], &key, head);
+}
+
+/* After a flip: nothing but the live bank's plan stays, and the head says so last. */
+static int finish(const struct root *r, const struct root_plan *plan)
+{
+	struct root_head head;
+	int err = read_head(r, &head);
+
+	if (!err)
+		err = root_grace();
+	if (!err)
+		err = release(r, *r->gen & 1, plan);
+	head.settled = *r->gen;
+	return err ? err : root_write_head(r, &head);
+}
+
+int root_settle(const struct root *r, const struct root_view *v)
+{
+	struct root_plan plan = { .n = v->n };
+
+	memcpy(plan.member, v->member, sizeof(plan.member));
+	/* what was loaded and never run has left no more than its pins */
+	return v->head.settled == *r->gen ? unpin_others(r, &plan) : finish(r, &plan);
+}
+
 int root_commit(const struct root *r, const struct root_plan *plan, int *bad)
 {
 	int idle = !(*r->gen & 1);
-	int err = settle(r);
+	struct root_head head;
+	int err = read_head(r, &head);
 
 	*bad = -1;
+	if (!err && head.settled != *r->gen)
+		err = root_grace(); /* the idle bank may still be in use */
 	for (int i = 0; !err && i < plan->n; i++) {
 		err = fill_slot(r, slot_of(idle, i), &plan->member[i], plan->prog[i]);
 		*bad = i;
@@ -549,8 +568,7 @@ int root_commit(const struct root *r, const struct root_plan *plan, int *bad)
 	if (err)
 		return err;
 	__atomic_store_n(r->gen, *r->gen + 1, __ATOMIC_SEQ_CST);
-	if (!settle(r))
-		(void)!release(r, idle, plan);
+	(void)!finish(r, plan);
 	return 0;
 }
 

@@ -69,9 +69,11 @@ struct root_plan {
 	struct root_desc member[ROOT_MEMBERS];
 	int prog[ROOT_MEMBERS];
 };
+/* Finish what a killed run has begun: let go of all programs but those of the view. */
+must_use int root_settle(const struct root *r, const struct root_view *v);
 /* Fill the idle bank and switch to it with one store. After it every packet sees the
  * plan, and nothing is an error any more: programs that are no longer members are let go
- * after a grace period; where that fails, the next commit does it.
+ * after a grace period; where that fails, root_settle does it in the next run.
  * -EINVAL from a slot: *bad is the member whose program does not fit the root. */
 must_use int root_commit(const struct root *r, const struct root_plan *plan, int *bad);
 

@@ -195,7 +195,7 @@ on() { in_ns srv "$BUILD/l3afctl" --bpffs "$@"; }
 
 @test "no bpffs" {
 	mkdir /run/plain
-	local message="l3afctl: no bpffs is mounted on /run/plain; mount it: mount -t bpf -o mode=0700 bpf /run/plain"
+	local message="l3afctl: no bpffs is mounted on /run/plain; mount it: mount -t bpf -o mode=0700 bpf /run/plain (ip netns exec hides it: use l3afctl -n NETNS instead)"
 	refuses 1 "$message" on /run/plain chain list
 	refuses 1 "$message" on /run/plain chain add a dev s0 hook xdp object "$FP/fp1.bpf.o"
 	refuses 1 "l3afctl: /run/absent: no such file or directory" on /run/absent chain list

@@ -270,6 +270,26 @@ print("all echoed")' "$SYN" send c0 50000 spoof
 	[[ $(cell accepted) == 10 ]]
 }
 
+@test "iperf3: its control connection and four streams fit, a fifth stream is refused" {
+	local addr
+	NS=cli l3af chain add pass dev c0 hook xdp object "$FP/bpf/empty.o" >/dev/null
+	limit set connections 5 dev s0 port 5201 action reset
+	for addr in "$V4" "$V6"; do
+		start iperf srv iperf3 --server --one-off --forceflush
+		run -0 in_ns cli iperf3 --client "$addr" --parallel 4 --bytes 20M --json
+		[[ $(jq '.end.streams | length' <<<"$output") == 4 ]]
+		[[ $(jq '.end.sum_sent.bytes' <<<"$output") -ge 20000000 ]]
+		finish iperf
+		soon 0 cell use
+		start iperf srv iperf3 --server --one-off --forceflush
+		run in_ns cli iperf3 --client "$addr" --parallel 5 --bytes 20M --json
+		[[ $(jq -r .error <<<"$output") == *'Connection refused'* ]]
+		kill "${PID[iperf]}" || true
+		finish iperf
+		soon 0 cell use
+	done
+}
+
 @test "200 clients at once: exactly the limit, not one more" {
 	local i most=0 now
 	server
