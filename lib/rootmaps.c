@@ -10,7 +10,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "attach.h"
 #include "bpflog.h"
 #include "cleanup.h"
 #include "rootmaps.h"
@@ -71,6 +70,11 @@ static int map_memory(struct root *r)
 		return -errno;
 	r->stat = stat;
 	return 0;
+}
+
+const char *root_name(enum hook hook)
+{
+	return hook == HOOK_XDP ? "l3af_xdp" : "l3af_tc";
 }
 
 struct bpf_object *root_object_open(enum hook hook)
