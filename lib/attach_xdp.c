@@ -258,6 +258,18 @@ static int attach_mode(const struct chain_id *id, const struct attachment *a, en
 	return plain_attach(id, a, mode, bpf_program__fd(prog), replace, link);
 }
 
+/* Drivers say that they want multi-buffer programs at this MTU with ERANGE (veth) or
+ * EINVAL (most). */
+static bool wants_frags(const struct chain_id *id, struct bpf_object *obj, int err)
+{
+	struct bpf_program *prog = bpf_object__find_program_by_name(obj, root_name(HOOK_XDP));
+	unsigned mtu = 0;
+
+	if (bpf_program__flags(prog) & BPF_F_XDP_HAS_FRAGS)
+		return false;
+	return err == -ERANGE || (err == -EINVAL && !iface_mtu(&id->iface, &mtu) && mtu > 1500);
+}
+
 int xdp_attach(const struct chain_id *id, struct attachment *a, struct bpf_object *obj,
 	       __u32 replace, int *link)
 {
@@ -268,8 +280,8 @@ int xdp_attach(const struct chain_id *id, struct attachment *a, struct bpf_objec
 		mode = MODE_GENERIC;
 		err = attach_mode(id, a, mode, obj, replace, link);
 	}
-	if (err == -ERANGE)
-		return err;
+	if (wants_frags(id, obj, err))
+		return -ERANGE;
 	if (err == -EOPNOTSUPP)
 		return fail(err, "%s: the driver has no native XDP; use mode generic or auto", id->iface.name);
 	if (err == -EBUSY && replace)
