@@ -55,6 +55,30 @@ struct {
 	__type(value, struct limit_listening);
 } listening SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} stale SEC(".maps");
+
+static __always_inline __u32 *stale_word(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&stale, &zero);
+}
+
+/* Reservations of this tick have expired without becoming connections. */
+static __always_inline void stale_note(__u32 tick)
+{
+	__u32 *until = stale_word(), new = tick + LIMIT_STALE_TICKS;
+
+	new += !new; /* 0 is for none */
+	if (until && (!*until || (__s32)(new - *until) > 0))
+		*until = new;
+}
+
 static __always_inline __u32 tick_at(__u64 now_ns)
 {
 	return now_ns >> LIMIT_TICK_SHIFT;
@@ -83,6 +107,8 @@ static __always_inline void pending_add(struct limit_conn *conn, __u32 tick, int
 
 		if (n < 0 && (!now || !(__u32)old))
 			return;
+		if (!now && (__u32)old)
+			stale_note(old >> 32);
 		new = now ? old + n : (__u64)tick << 32 | n;
 		if (__sync_val_compare_and_swap(word, old, new) == old)
 			return;
@@ -100,6 +126,8 @@ static __always_inline __u64 conn_sum(struct limit_conn *conn, __u32 tick)
 
 		if (tick - (__u32)(word >> 32) < LIMIT_TICKS)
 			sum += (__u32)word;
+		else if ((__u32)word)
+			stale_note(word >> 32);
 	}
 	return sum + __sync_fetch_and_add(&conn->established, 0);
 }
@@ -121,7 +149,7 @@ __noinline int conn_take(struct syn *s, struct limit_tuple *t, __u32 slot)
 	for (int i = 0; i < ADMIT_TRIES; i++) {
 		pending_add(conn, s->tick, 1);
 		if (rule->state == LIMIT_COUNTS || conn_sum(conn, s->tick) <= rule->threshold) {
-			if (rule->state == LIMIT_ENFORCED && (stat = stat_of(rule)))
+			if (rule->state == LIMIT_ENFORCED && !s->late && (stat = stat_of(rule)))
 				stat->accepted++;
 			s->taken |= 1ULL << (slot & 63);
 			return 1;
@@ -142,7 +170,7 @@ __noinline int conn_untake(struct syn *s, struct limit_tuple *t, __u32 slot)
 	if (!s || !t || !(rule = rule_at(s->bank, slot)) || !(conn = conn_of(rule, slot & 63, t)))
 		return 0;
 	pending_add(conn, s->tick, -1);
-	if (rule->state == LIMIT_ENFORCED && (stat = stat_of(rule)))
+	if (rule->state == LIMIT_ENFORCED && !s->late && (stat = stat_of(rule)))
 		stat->accepted--;
 	return 0;
 }
@@ -202,43 +230,95 @@ static __always_inline void syn_remember(const struct syn *s, const struct limit
 	bpf_map_update_elem(&halfopen, t, &half, BPF_ANY);
 }
 
+/* A place under every rule that matched, or none: LIMIT_RULES, or the slot that refused. */
+static __always_inline __u32 take_all(struct syn *s, struct limit_tuple *t)
+{
+	__u32 refused = LIMIT_RULES;
+
+	for (__u32 i = 0; i < 2 * LIMIT_RULES; i++) {
+		__u32 slot = i % LIMIT_RULES;
+		__u64 left = (i < LIMIT_RULES ? s->by_source : s->matched & ~s->by_source) >> slot;
+
+		if (!left)
+			i |= LIMIT_RULES - 1;
+		else if (left & 1 && (s->opaque || !conn_take(s, t, slot))) {
+			refused = slot;
+			break;
+		}
+	}
+	for (__u32 slot = 0; refused < LIMIT_RULES && slot < LIMIT_RULES; slot++) {
+		if (!(s->taken >> slot))
+			break;
+		if (s->taken >> slot & 1)
+			conn_untake(s, t, slot);
+	}
+	return refused;
+}
+
+/* An ACK while reservations have expired: if it ends a handshake whose own has, there
+ * must be room for the connection now. 0: drop it; the peer will try again. */
+__noinline int ack_late(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct limit_tuple t = { 0 };
+	struct syn s = { 0 };
+	struct limit_halfopen *half;
+	__u32 *until = stale_word(), refused;
+	struct tcphdr *tcp;
+	struct pkt p;
+
+	pkt_parse(data, end, &p);
+	tcp = p.l4;
+	if (!until || !(p.flags & PKT_L4) || p.proto != IPPROTO_TCP || (void *)(tcp + 1) > end ||
+	    !tcp->ack || tcp->syn || tcp->rst)
+		return 1;
+	s.now_ns = bpf_ktime_get_ns();
+	s.tick = tick_at(s.now_ns);
+	if ((__s32)(*until - s.tick) < 0) {
+		*until = 0;
+		return 1;
+	}
+	s.sport = bpf_ntohs(tcp->source);
+	s.dport = bpf_ntohs(tcp->dest);
+	pkt_addrs(&p, s.src, s.dst);
+	tuple_of_syn(&s, &t);
+	half = bpf_map_lookup_elem(&halfopen, &t);
+	if (!half || s.tick - half->tick < LIMIT_TICKS)
+		return 1;
+	s.bank = bank_active();
+	s.late = 1;
+	if (!syn_match(&s))
+		return 1;
+	refused = take_all(&s, &t);
+	if (refused == LIMIT_RULES)
+		syn_remember(&s, &t);
+	else
+		syn_refuse_ack(&s, refused);
+	return refused == LIMIT_RULES;
+}
+
 SEC("xdp.frags")
 int connlimit(struct xdp_md *ctx)
 {
-	struct syn s = { 0 };
 	struct limit_tuple t = { 0 };
-	__u32 refused = LIMIT_RULES;
+	struct syn s = { 0 };
+	__u32 refused, *until;
 
-	if (!syn_parse(ctx, &s))
-		return XDP_PASS;
+	if (!syn_parse(ctx, &s)) {
+		until = stale_word();
+		return !until || !*until || ack_late(ctx) ? XDP_PASS : XDP_DROP;
+	}
 	s.tick = tick_at(s.now_ns);
 	if (!syn_match(&s))
 		return XDP_PASS;
 	tuple_of_syn(&s, &t);
 	if (!s.opaque && syn_again(&s, &t))
 		return XDP_PASS;
-	for (__u32 i = 0; i < 2 * LIMIT_RULES; i++) {
-		__u32 slot = i % LIMIT_RULES;
-		__u64 left = (i < LIMIT_RULES ? s.by_source : s.matched & ~s.by_source) >> slot;
-
-		if (!left)
-			i |= LIMIT_RULES - 1;
-		else if (left & 1 && (s.opaque || !conn_take(&s, &t, slot))) {
-			refused = slot;
-			break;
-		}
-	}
-	if (refused == LIMIT_RULES) {
-		syn_remember(&s, &t);
-		return XDP_PASS;
-	}
-	for (__u32 slot = 0; slot < LIMIT_RULES; slot++) {
-		if (!(s.taken >> slot))
-			break;
-		if (s.taken >> slot & 1)
-			conn_untake(&s, &t, slot);
-	}
-	return syn_refuse(ctx, &s, refused);
+	refused = take_all(&s, &t);
+	if (refused < LIMIT_RULES)
+		return syn_refuse(ctx, &s, refused);
+	syn_remember(&s, &t);
+	return XDP_PASS;
 }
 
 /*

@@ -20,6 +20,8 @@
  *   shared    ARRAY of struct limit_conn, by slot: rules per interface
  *   keyed     LRU_HASH of struct limit_key to struct limit_conn: all other rules
  *   halfopen  LRU_HASH of struct limit_tuple to struct limit_halfopen
+ *   stale     ARRAY of one u32: 0, or the tick until which a reservation that expired may
+ *             still become a connection
  *   socks     SK_STORAGE of struct limit_sock
  *   listening ARRAY of one struct limit_listening, for tcp_seed; empty before each run
  *   tcp_state the pinned link of the tracepoint program, tcp_seed the iterator program
@@ -91,10 +93,14 @@ struct limit_key {
 /*
  * Open connections, and room reserved for handshakes under way: each word of pending
  * is a tick (upper 32 bits) and how many SYNs it admitted. A reservation lasts until
- * the connection is established, at most LIMIT_TICKS ticks.
+ * the connection is established, at most LIMIT_TICKS ticks. A handshake that ends later
+ * needs a free place again: connlimit looks at its last ACK as at a SYN.
  */
 #define LIMIT_TICKS 8
 #define LIMIT_TICK_SHIFT 29 /* tick = CLOCK_MONOTONIC ns >> 29: 537 ms */
+/* How long the kernel itself waits for the end of a handshake (63 s with the default
+ * tcp_synack_retries), and some more. */
+#define LIMIT_STALE_TICKS 131
 struct limit_conn {
 	__u64 established;
 	__u64 pending[LIMIT_TICKS];

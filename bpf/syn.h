@@ -58,7 +58,8 @@ struct syn {
 	__u32 tick, last_id;   /* connlimit */
 	__u8 opaque;           /* no ports known: matches rules of any port, is refused */
 	__u8 bare;             /* no whole TCP header: cannot be answered */
-	__u8 reserved[2];
+	__u8 late;             /* connlimit: its SYN was accepted, and counted so, before */
+	__u8 reserved;
 	__u32 reserved2;
 };
 _Static_assert(sizeof(struct syn) == 96, "no padding: the verifier wants all of it initialised");
@@ -388,6 +389,16 @@ __noinline int syn_refuse(struct xdp_md *ctx, struct syn *s, __u32 slot)
 	}
 	stat->dropped++;
 	return XDP_DROP;
+}
+
+/* The last ACK of a handshake that found no room any more. */
+static __always_inline void syn_refuse_ack(struct syn *s, __u32 slot)
+{
+	const struct limit_rule *rule = rule_at(s->bank, slot);
+	struct limit_stat *stat = rule ? stat_of(rule) : NULL;
+
+	if (stat)
+		stat->dropped++;
 }
 
 #endif

@@ -315,6 +315,15 @@ print("all echoed")' "$SYN" send c0 50000 spoof
 	sleep 4.5
 	run -0 "$SYN" race "$(prog connlimit)" 4 100 v6
 	[[ $output == 'pass 50 drop 350 tx 0' ]]
+	# the first ones come late, and there is no room
+	runs 'pass 0 drop 50 tx 0' connlimit 50 ack
+	# the last ones are in time; what no SYN opened is none of ours
+	runs 'pass 400 drop 0 tx 0' connlimit 400 ack v6
+	runs 'pass 9 drop 0 tx 0' connlimit 9 ack sport=9
+	sleep 4.5
+	# now there is room for them, and it is taken
+	runs 'pass 50 drop 0 tx 0' connlimit 50 ack
+	runs 'pass 0 drop 50 tx 0' connlimit 50 v6 sport=5000
 }
 
 @test "connections per source, port and vip" {
