@@ -32,7 +32,7 @@ struct {
 volatile __u64 gen SEC(".data.gen");
 volatile struct root_bank bank0 SEC(".data.bank0");
 volatile struct root_bank bank1 SEC(".data.bank1");
-struct root_stat stat SEC(".data.stat"); /* one per possible CPU: made larger at load */
+struct root_stat stat[ROOT_CPUS]; /* in .bss; as many as there may be CPUs at load */
 const volatile __u32 cpus = 1;
 
 #define SLOT(n)                                                   \
@@ -81,12 +81,13 @@ const volatile __u32 cpus = 1;
 	{                                                                     \
 		__u32 cpu = bpf_get_smp_processor_id(), bit;                  \
 		__u64 counter;                                                \
-		struct root_stat *st = &stat;                                 \
+		struct root_stat *st = stat;                                  \
 		int verdict;                                                  \
                                                                               \
-		asm volatile("" : "+r"(st)); /* it has more than one element */ \
-		if (cpu < cpus)                                               \
-			st += cpu;                                            \
+		if (cpu >= cpus)                                              \
+			cpu = 0;                                              \
+		asm volatile("" : "+r"(cpu)); /* bounded before it is used */ \
+		st += cpu;                                                    \
 		asm volatile("" : "+r"(st)); /* one register for it, not two */ \
 		if (gen & 1) {                                                \
 			EACH_MEMBER(STEP_BANK1)                               \

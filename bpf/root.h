@@ -11,7 +11,7 @@
  *          aligned 8-byte store; the other bank is idle and may be rewritten after a
  *          grace period
  *   bank0, bank1  struct root_bank
- *   stat   per-CPU struct root_stat
+ *   stat   one struct root_stat for each possible CPU
  *   desc   ARRAY of struct root_desc, index as in slots; entry ROOT_HEAD is the
  *          struct root_head
  *   root   the program
@@ -22,6 +22,7 @@
 #include <linux/types.h>
 
 #define ROOT_MEMBERS 32
+#define ROOT_CPUS 1024      /* CPUs beyond share the counters of the first */
 #define ROOT_SLOTS (2 * ROOT_MEMBERS)
 #define ROOT_HEAD ROOT_SLOTS
 

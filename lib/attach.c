@@ -11,11 +11,6 @@ const char *const hook_words[] = { "xdp", "tc-ingress", "tc-egress", NULL };
 const char *const engine_words[] = { "auto", "libxdp", "link", "netlink", "tcx", "clsact", NULL };
 const char *const mode_words[] = { "auto", "native", "generic", NULL };
 
-const char *root_name(enum hook hook)
-{
-	return hook == HOOK_XDP ? "l3af_xdp" : "l3af_tc";
-}
-
 int hook_progs_add(struct hook_progs *p, __u32 prog_id, const char *how)
 {
 	struct hook_prog *h = &p->prog[p->n];

@@ -4,6 +4,7 @@
 
 /* How a root program gets onto a hook: one engine each, behind one interface. */
 #include "chain.h"
+#include "rootmaps.h"
 
 struct bpf_object;
 
@@ -35,9 +36,6 @@ struct attachment {
  */
 must_use int attach_choose(const struct chain_id *id, enum engine engine, enum xdp_mode mode,
 			   __u32 replace, struct attachment *out);
-
-/* The program name in the root object of a hook. */
-const char *root_name(enum hook hook);
 
 /*
  * Put the root of an object on the hook in one step, instead of the program replace

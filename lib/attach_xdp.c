@@ -227,7 +227,7 @@ static int plain_attach(const struct chain_id *id, const struct attachment *a, e
 }
 
 /* libxdp falls back to a plain attachment without a word: that is an error here. */
-static int libxdp_attach(const struct chain_id *id, enum xdp_mode mode, struct bpf_object *obj, bool has_frags)
+static int libxdp_attach(const struct chain_id *id, enum xdp_mode mode, struct bpf_object *obj)
 {
 	auto_program struct xdp_program *prog = NULL;
 	auto_multiprog struct xdp_multiprog *mp = NULL;
@@ -238,9 +238,7 @@ static int libxdp_attach(const struct chain_id *id, enum xdp_mode mode, struct b
 	prog = xdp_program__from_bpf_obj(obj, "xdp");
 	if (is_bad(prog))
 		return -EINVAL;
-	err = xdp_program__set_xdp_frags_support(prog, has_frags);
-	if (!err)
-		err = xdp_program__attach(prog, id->iface.index, m, 0);
+	err = xdp_program__attach(prog, id->iface.index, m, 0);
 	if (err)
 		return err;
 	mp = xdp_multiprog__get_from_ifindex(id->iface.index);
@@ -256,8 +254,20 @@ static int attach_mode(const struct chain_id *id, const struct attachment *a, en
 	struct bpf_program *prog = bpf_object__find_program_by_name(obj, root_name(HOOK_XDP));
 
 	if (a->engine == ENGINE_LIBXDP)
-		return libxdp_attach(id, mode, obj, bpf_program__flags(prog) & BPF_F_XDP_HAS_FRAGS);
+		return libxdp_attach(id, mode, obj);
 	return plain_attach(id, a, mode, bpf_program__fd(prog), replace, link);
+}
+
+/* Drivers say that they want multi-buffer programs at this MTU with ERANGE (veth) or
+ * EINVAL (most). */
+static bool wants_frags(const struct chain_id *id, struct bpf_object *obj, int err)
+{
+	struct bpf_program *prog = bpf_object__find_program_by_name(obj, root_name(HOOK_XDP));
+	unsigned mtu = 0;
+
+	if (bpf_program__flags(prog) & BPF_F_XDP_HAS_FRAGS)
+		return false;
+	return err == -ERANGE || (err == -EINVAL && !iface_mtu(&id->iface, &mtu) && mtu > 1500);
 }
 
 int xdp_attach(const struct chain_id *id, struct attachment *a, struct bpf_object *obj,
@@ -270,8 +280,8 @@ int xdp_attach(const struct chain_id *id, struct attachment *a, struct bpf_objec
 		mode = MODE_GENERIC;
 		err = attach_mode(id, a, mode, obj, replace, link);
 	}
-	if (err == -ERANGE)
-		return err;
+	if (wants_frags(id, obj, err))
+		return -ERANGE;
 	if (err == -EOPNOTSUPP)
 		return fail(err, "%s: the driver has no native XDP; use mode generic or auto", id->iface.name);
 	if (err == -EBUSY && replace)

@@ -190,19 +190,35 @@ static void describe(struct chain *c, const struct attachment *a)
 	memcpy(head->ifname, c->id.iface.name, sizeof(c->id.iface.name));
 }
 
+/* A component of libxdp's dispatcher cannot be all that a program of its own can: where
+ * nobody insists on libxdp, a link takes the chain. */
+static int leave_libxdp(const struct bpffs *b, struct chain *c, struct attachment *a,
+			const struct first_member *f, int reason)
+{
+	const char *what = reason == -BUILD_OTHER_TYPE ? "a program loaded with another expected attach type"
+						       : "a multi-buffer program";
+	int err;
+
+	if (f->req->engine == ENGINE_LIBXDP || c->hook.n)
+		return fail(-EINVAL, "%s: %s cannot run below libxdp's dispatcher; use engine link", f->req->name, what);
+	a->engine = ENGINE_LINK;
+	snprintf(a->why, sizeof(a->why), "libxdp: %s cannot run below its dispatcher", what);
+	describe(c, a);
+	err = bpffs_remove_tree(b, c->dir);
+	return err ? fail_errno(err, "cannot clear %s/%s", b->dir, c->dir) : 0;
+}
+
 static int build_with_retry(const struct bpffs *b, struct chain *c, struct attachment *a,
 			    const struct first_member *f)
 {
 	unsigned mtu = 0;
 	int err = build(b, c, a, f);
 
-	if (err == -BUILD_OTHER_TYPE && a->engine == ENGINE_LIBXDP) {
-		if (f->req->engine == ENGINE_LIBXDP || c->hook.n)
-			return fail(-EINVAL, "%s: was loaded with an expected attach type that a component of libxdp's "
-				    "dispatcher cannot have; load its object instead", f->req->name);
-		a->engine = ENGINE_LINK;
-		snprintf(a->why, sizeof(a->why), "the adopted program does not fit libxdp's dispatcher");
-		describe(c, a);
+	if (a->engine == ENGINE_LIBXDP && (err == -BUILD_OTHER_TYPE || (err == -BUILD_NEEDS_FRAGS && f->has_frags))) {
+		int undo = leave_libxdp(b, c, a, f, err);
+
+		if (undo)
+			return undo;
 	}
 	if (err == -BUILD_OTHER_TYPE) {
 		c->view.head.attach_type = other_attach_type(c->id.hook);

@@ -10,7 +10,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "attach.h"
 #include "bpflog.h"
 #include "cleanup.h"
 #include "rootmaps.h"
@@ -27,13 +26,15 @@ static const struct {
 	[ROOT_MAP_GEN] = { "gen", ".data.gen", BPF_MAP_TYPE_ARRAY, 8, 1, BPF_F_MMAPABLE },
 	[ROOT_MAP_BANK0] = { "bank0", ".data.bank0", BPF_MAP_TYPE_ARRAY, sizeof(struct root_bank), 1, BPF_F_MMAPABLE },
 	[ROOT_MAP_BANK1] = { "bank1", ".data.bank1", BPF_MAP_TYPE_ARRAY, sizeof(struct root_bank), 1, BPF_F_MMAPABLE },
-	[ROOT_MAP_STAT] = { "stat", ".data.stat", BPF_MAP_TYPE_ARRAY, sizeof(struct root_stat), 1, BPF_F_MMAPABLE },
+	[ROOT_MAP_STAT] = { "stat", ".bss", BPF_MAP_TYPE_ARRAY, sizeof(struct root_stat), 1, BPF_F_MMAPABLE },
 	[ROOT_MAP_DESC] = { "desc", NULL, BPF_MAP_TYPE_ARRAY, sizeof(struct root_desc), ROOT_SLOTS + 1, 0 },
 };
 
 void root_init(struct root *r)
 {
-	*r = (struct root){ .prog = -1, .link = -1, .cpus = libbpf_num_possible_cpus() };
+	int cpus = libbpf_num_possible_cpus();
+
+	*r = (struct root){ .prog = -1, .link = -1, .cpus = cpus < ROOT_CPUS ? cpus : ROOT_CPUS };
 	for (int i = 0; i < ROOT_MAPS; i++)
 		r->map[i] = -1;
 }
@@ -69,6 +70,11 @@ static int map_memory(struct root *r)
 		return -errno;
 	r->stat = stat;
 	return 0;
+}
+
+const char *root_name(enum hook hook)
+{
+	return hook == HOOK_XDP ? "l3af_xdp" : "l3af_tc";
 }
 
 struct bpf_object *root_object_open(enum hook hook)
@@ -138,6 +144,8 @@ int root_create(struct root *r, const struct bpffs *b, const char *dir)
 	return err ? err : pin_all(r, b, dir, false);
 }
 
+/* stat is smaller than the object says: libbpf unmaps its copy of the initial value by
+ * the size of the map that took its place, which must not be the larger one. */
 static int use_maps(const struct root *r, struct bpf_object *obj)
 {
 	struct bpf_map *rodata = bpf_object__find_map_by_name(obj, ".rodata");

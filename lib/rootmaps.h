@@ -28,6 +28,8 @@ void root_init(struct root *r);
 void root_close(struct root *r);
 #define auto_root __attribute__((cleanup(root_close)))
 
+/* The name of a hook's root program. */
+const char *root_name(enum hook hook);
 /* The embedded object of a hook's root, opened, its program type and attach type set. */
 struct bpf_object *root_object_open(enum hook hook);
 
