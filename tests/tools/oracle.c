@@ -333,7 +333,7 @@ static void mode_probe(void)
 
 	counter_open();
 	traffic_prints(traffic, &last);
-	printf("%llu of 16:", traffic_probe(traffic, 16));
+	printf("%llu of 16:", traffic_probe(traffic, 16, 300));
 	traffic_prints(traffic, &now);
 	for (size_t i = 0; i < now.n; i++)
 		if (now.at[i].packets != prints_get(&last, now.at[i].print))

@@ -270,14 +270,13 @@ __s64 traffic_missing(const struct traffic *t)
 	return missing;
 }
 
-__u64 traffic_probe(struct traffic *t, unsigned n)
+__u64 traffic_probe(struct traffic *t, unsigned n, unsigned wait_ms)
 {
 	__u64 since;
 
 	begin(t);
 	send_burst(t, n < BURST ? n : BURST);
-	/* nobody answers for a packet that no chain saw: a quarter second is ample for a veth */
-	for (since = now_ns(); under_way(t) && now_ns() - since < 250000000;)
+	for (since = now_ns(); under_way(t) && now_ns() - since < wait_ms * 1000000ull;)
 		pause_us(100);
 	return t->sent - under_way(t);
 }

@@ -33,8 +33,8 @@ __u64 traffic_sent(const struct traffic *t);
  * were sent were seen, but not each of them once. */
 __s64 traffic_missing(const struct traffic *t);
 
-/* Send n packets now, wait until they are seen or no more arrive; how many were seen. */
-__u64 traffic_probe(struct traffic *t, unsigned n);
+/* Send n packets now, wait until they are seen, at most so long; how many were seen. */
+__u64 traffic_probe(struct traffic *t, unsigned n, unsigned wait_ms);
 
 void traffic_prints(struct traffic *t, struct prints *p); /* replaces *p */
 __u64 prints_get(const struct prints *p, __u64 print);
