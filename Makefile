@@ -128,7 +128,7 @@ check: deps
 
 check-vm: deps
 	+@$(MAKE) --no-print-directory -j$$(nproc) tests
-	@tests/run vm:5.10 vm:6.1 vm:6.12 vm:7.2
+	@L3AF_VM_CHANGES=1000 tests/run vm:6.1 vm:5.10 vm:6.12 vm:7.2
 
 demo: deps
 	+@$(MAKE) --no-print-directory -s -j$$(nproc) tests

@@ -25,10 +25,10 @@ N=30 RATE=2000
 @test "xdp, link, native: $N random changes" { oracle random n=$N rate=$RATE engine=link mode=native; }
 @test "xdp, link, generic: 10 random changes" { oracle random n=10 rate=$RATE engine=link mode=generic; }
 @test "xdp, netlink, native: 10 random changes" { oracle random n=10 rate=$RATE engine=netlink mode=native; }
-@test "xdp, libxdp, native: $N random changes" {
+@test "xdp, libxdp, native: ${L3AF_VM_CHANGES:-$N} random changes" {
 	lacks 5.10 'refuses a root of type EXT, which libxdp needs'
 	lacks 6.12 7.2 'with libxdp 1.3.1: no component that tail-calls can be loaded (mended in 1.5.5)'
-	oracle random n=$N rate=$RATE engine=libxdp mode=native
+	oracle random n="${L3AF_VM_CHANGES:-$N}" rate=$RATE engine=libxdp mode=native
 }
 @test "tc-ingress, tcx: $N random changes" {
 	lacks 5.10 6.1 'has no tcx (it came with 6.6)'
