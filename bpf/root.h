@@ -73,7 +73,8 @@ struct root_head {
 	char why[160];       /* why this engine */
 	char ifname[16];     /* when it was attached */
 	__u64 settled;       /* the gen after whose flip a grace period has passed */
-	char pad[40];
+	__u64 changed_us;    /* CLOCK_MONOTONIC after the last flip */
+	char pad[32];
 };
 #define ROOT_ABI 1
 

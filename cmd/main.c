@@ -176,7 +176,11 @@ static int line_run(int argc, char **argv)
 {
 	const char *bpffs = getenv("L3AF_BPFFS");
 	struct settings s = {
-		.run = { .wait_us = DEFAULT_WAIT_US, .bpffs = bpffs && *bpffs ? bpffs : "/sys/fs/bpf" },
+		.run = {
+			.started_us = run_now_us(),
+			.wait_us = DEFAULT_WAIT_US,
+			.bpffs = bpffs && *bpffs ? bpffs : "/sys/fs/bpf",
+		},
 	};
 	struct place p;
 	int err = place_start(&p, argv[0]);

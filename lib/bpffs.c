@@ -9,7 +9,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <time.h>
 
 #include "bpffs.h"
 #include "cleanup.h"
@@ -87,18 +86,10 @@ static int open_root(const struct run *run, enum bpffs_access access, struct bpf
 	return err;
 }
 
-static __u64 now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (__u64)t.tv_sec * 1000000 + (__u64)t.tv_nsec / 1000;
-}
-
 static int lock(const struct run *run, enum bpffs_access access, const struct bpffs *b)
 {
 	int op = (access == BPFFS_CHANGE && !run->dry_run ? LOCK_EX : LOCK_SH) | LOCK_NB;
-	__u64 deadline = now_us() + run->wait_us;
+	__u64 deadline = run_now_us() + run->wait_us;
 
 	while (flock(b->fd, op)) {
 		struct timespec nap = { .tv_nsec = 2000000 };
@@ -107,7 +98,7 @@ static int lock(const struct run *run, enum bpffs_access access, const struct bp
 			continue;
 		if (errno != EWOULDBLOCK)
 			return fail_errno(-errno, "cannot lock %s", b->dir);
-		if (now_us() >= deadline)
+		if (run_now_us() >= deadline)
 			return fail(-E_LOCKED, "another l3afctl holds %s; waited %.3g s (--wait DURATION waits longer)",
 				    b->dir, (double)run->wait_us / 1e6);
 		nanosleep(&nap, NULL);

@@ -386,6 +386,17 @@ static void join(const struct root_desc *d, int n, char *buf, size_t size)
 		len += (size_t)snprintf(buf + len, size - len, "%s%s", i ? "," : "", d[i].name);
 }
 
+/* The order does not name the members that there are: a mistake, or another command was
+ * faster, which is no fault of these words. */
+static int fail_other_members(const struct run *run, const struct chain *c, const char *members)
+{
+	bool is_overtaken = c->exists && c->view.head.changed_us > run->started_us;
+
+	return fail(is_overtaken ? -E_LOCKED : -E_USAGE, "the %s chain of %s has %s%s; name each member once",
+		    hook_words[c->id.hook], c->id.iface.name, *members ? members : "no members",
+		    is_overtaken ? " since another l3afctl changed it just now" : "");
+}
+
 int chain_reorder(const struct run *run, const struct bpffs *b, const struct chain_id *id,
 		  const struct names *order)
 {
@@ -401,8 +412,7 @@ int chain_reorder(const struct run *run, const struct bpffs *b, const struct cha
 		int at = c.exists ? find(&c.view, order->name[i]) : -1;
 
 		if (at < 0 || order->n != c.view.n)
-			return fail(-E_USAGE, "the %s chain of %s has %s; name each member once", hook_words[id->hook],
-				    id->iface.name, *from ? from : "no members");
+			return fail_other_members(run, &c, from);
 		plan.member[i] = c.view.member[at];
 		plan.prog[i] = -1;
 	}

@@ -13,6 +13,7 @@
 #include "bpflog.h"
 #include "cleanup.h"
 #include "rootmaps.h"
+#include "run.h"
 #include "root_tc.skel.h"
 #include "root_xdp.skel.h"
 
@@ -542,6 +543,7 @@ static int finish(const struct root *r, const struct root_plan *plan)
 	if (!err)
 		err = release(r, *r->gen & 1, plan);
 	head.settled = *r->gen;
+	head.changed_us = run_now_us();
 	return err ? err : root_write_head(r, &head);
 }
 

@@ -291,7 +291,7 @@ static void mode_concurrent(void)
 	listing_is_true();
 	traffic_stop(traffic);
 	prints_are_orders();
-	report("%u processes, %u changes each, %u gave up waiting, %u reorders named members that had changed",
+	report("%u processes, %u changes each, %u exited 4, %u reorders named members that had changed",
 	       opt.processes, opt.n, shared[1], shared[0]);
 	chain_unmake();
 }
