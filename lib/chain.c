@@ -386,11 +386,28 @@ static void join(const struct root_desc *d, int n, char *buf, size_t size)
 		len += (size_t)snprintf(buf + len, size - len, "%s%s", i ? "," : "", d[i].name);
 }
 
-/* The order does not name the members that there are: a mistake, or another command was
- * faster, which is no fault of these words. */
-static int fail_other_members(const struct run *run, const struct chain *c, const char *members)
+/* Does it name the members that there were before the last change? */
+static bool names_previous(const struct chain *c, const struct names *order)
 {
-	bool is_overtaken = c->exists && c->view.head.changed_us > run->started_us;
+	struct root_view before;
+
+	if (root_read_previous(&c->root, &before) || before.n != order->n)
+		return false;
+	for (int i = 0; i < order->n; i++)
+		if (find(&before, order->name[i]) < 0)
+			return false;
+	return true;
+}
+
+/* The order does not name the members that there are: a mistake, or another command was
+ * faster, between these words and the lock or the listing that they were made from. */
+static int fail_other_members(const struct run *run, const struct chain *c, const struct names *order,
+			      const char *members)
+{
+	const __u64 moment = 1000000;
+	__u64 changed = c->exists ? c->view.head.changed_us : 0;
+	bool is_overtaken = changed > run->started_us ||
+			    (changed && changed + moment > run->started_us && names_previous(c, order));
 
 	return fail(is_overtaken ? -E_LOCKED : -E_USAGE, "the %s chain of %s has %s%s; name each member once",
 		    hook_words[c->id.hook], c->id.iface.name, *members ? members : "no members",
@@ -412,7 +429,7 @@ int chain_reorder(const struct run *run, const struct bpffs *b, const struct cha
 		int at = c.exists ? find(&c.view, order->name[i]) : -1;
 
 		if (at < 0 || order->n != c.view.n)
-			return fail_other_members(run, &c, from);
+			return fail_other_members(run, &c, order, from);
 		plan.member[i] = c.view.member[at];
 		plan.prog[i] = -1;
 	}

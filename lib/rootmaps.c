@@ -365,6 +365,11 @@ int root_read(const struct root *r, struct root_view *v)
 	return err;
 }
 
+int root_read_previous(const struct root *r, struct root_view *v)
+{
+	return read_bank(r, !(*r->gen & 1), v);
+}
+
 int root_write_head(const struct root *r, const struct root_head *head)
 {
 	__u32 key = ROOT_HEAD;

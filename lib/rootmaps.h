@@ -63,6 +63,8 @@ struct root_view {
 	struct root_desc member[ROOT_MEMBERS];
 };
 must_use int root_read(const struct root *r, struct root_view *v);
+/* The members before the last change (no head), as far as the idle bank still says. */
+must_use int root_read_previous(const struct root *r, struct root_view *v);
 must_use int root_write_head(const struct root *r, const struct root_head *head);
 
 /* Members to run; prog is an fd or -1: the program already in a slot under prog_id. */
