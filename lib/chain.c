@@ -386,17 +386,21 @@ static void join(const struct root_desc *d, int n, char *buf, size_t size)
 		len += (size_t)snprintf(buf + len, size - len, "%s%s", i ? "," : "", d[i].name);
 }
 
-/* Does it name the members that there were before the last change? */
-static bool names_previous(const struct chain *c, const struct names *order)
+/* Does it name the members that there were before the last change took one out? To
+ * leave one out that is there is a mistake, whenever it came. */
+static bool names_removed(const struct chain *c, const struct names *order)
 {
 	struct root_view before;
+	bool is_one_gone = false;
 
 	if (root_read_previous(&c->root, &before) || before.n != order->n)
 		return false;
-	for (int i = 0; i < order->n; i++)
+	for (int i = 0; i < order->n; i++) {
 		if (find(&before, order->name[i]) < 0)
 			return false;
-	return true;
+		is_one_gone |= find(&c->view, order->name[i]) < 0;
+	}
+	return is_one_gone;
 }
 
 /* The order does not name the members that there are: a mistake, or another command was
@@ -407,7 +411,7 @@ static int fail_other_members(const struct run *run, const struct chain *c, cons
 	const __u64 moment = 1000000;
 	__u64 changed = c->exists ? c->view.head.changed_us : 0;
 	bool is_overtaken = changed > run->started_us ||
-			    (changed && changed + moment > run->started_us && names_previous(c, order));
+			    (changed && changed + moment > run->started_us && names_removed(c, order));
 
 	return fail(is_overtaken ? -E_LOCKED : -E_USAGE, "the %s chain of %s has %s%s; name each member once",
 		    hook_words[c->id.hook], c->id.iface.name, *members ? members : "no members",

@@ -307,6 +307,18 @@ on() { in_ns srv "$BUILD/l3afctl" --bpffs "$@"; }
 	no_residue
 }
 
+@test "reorder names each member once: at once after an add, and of none" {
+	local m
+	for m in 1 2 3; do l3af chain add "m$m" dev s0 hook xdp object "$FP/fp$m.bpf.o" >/dev/null; done
+	local message='l3afctl: the xdp chain of s0 has m1,m2,m3; name each member once'
+	refuses 2 "$message" l3af chain reorder m1,m2 dev s0 hook xdp
+	refuses 2 "$message" l3af chain reorder m3,m2,none dev s0 hook xdp
+	refuses 2 "$message" l3af chain reorder m3,m2,m1,none dev s0 hook xdp
+	[ "$(l3af chain reorder m3,m1,m2 dev s0 hook xdp)" = '~ chain dev s0 hook xdp order m1,m2,m3 -> m3,m1,m2' ]
+	l3af chain detach dev s0 hook xdp
+	no_residue
+}
+
 @test "every verb twice: the second time changes nothing and says nothing" {
 	local dev=(dev s0 hook xdp)
 	does '+ chain a dev s0 hook xdp position 1 engine link' fp add a 1 engine link
