@@ -11,7 +11,8 @@
 #include "ratelimit.skel.h"
 
 /* struct limit_place is the whole of its section. */
-static int prepare_place(struct bpf_object *obj, const struct chain_id *at)
+static int prepare_place(const struct bpffs *b, const char *instance, struct bpf_object *obj,
+			 const struct chain_id *at)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(obj, ".rodata.place");
 	const struct limit_place place = {
@@ -20,6 +21,8 @@ static int prepare_place(struct bpf_object *obj, const struct chain_id *at)
 	};
 	int err = map ? bpf_map__set_initial_value(map, &place, sizeof(place)) : -ENOENT;
 
+	(void)b;
+	(void)instance;
 	return err ? fail_errno(err, "the constants of the built-in object") : 0;
 }
 

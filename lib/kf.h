@@ -17,8 +17,9 @@ struct kf {
 	/* The BPF object: exactly one program per hook, of the hook's program type;
 	 * programs of other types are loaded by instance_up. */
 	const void *(*bytes)(size_t *size);
-	/* After open, before load: constants of this attachment. Optional. */
-	int (*prepare)(struct bpf_object *obj, const struct chain_id *at);
+	/* After open, before load: constants of this attachment. Prints. Optional. */
+	int (*prepare)(const struct bpffs *b, const char *instance, struct bpf_object *obj,
+		       const struct chain_id *at);
 	/* State beside the maps that the instance needs while any chain holds it (a
 	 * tracepoint link pinned at kf/INSTANCE/...); called with the lock held, before the
 	 * member is put into the chain; idempotent; prints its errors. Optional. */

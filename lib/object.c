@@ -490,9 +490,11 @@ int object_load(const struct bpffs *b, const struct chain_id *id, const struct c
 	err = prepare_programs(obj, prog, id->hook, head);
 	if (err)
 		return fail_errno(err, "%s", o->file);
-	err = prepare_maps(b, obj, instance, o);
-	if (!err && o->kf && o->kf->prepare)
-		err = o->kf->prepare(obj, id);
+	/* first: it may make the instance's maps, in other sizes than they are declared */
+	if (o->kf && o->kf->prepare)
+		err = o->kf->prepare(b, instance, obj, id);
+	if (!err)
+		err = prepare_maps(b, obj, instance, o);
 	if (!err)
 		err = load(obj, prog, o);
 	if (!err)

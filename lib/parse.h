@@ -30,6 +30,15 @@ struct prefix {
 	__u8 len;
 };
 
+/* Where to send: "192.0.2.1:4739/udp", "[2001:db8::1]:4739/tcp", "host.example:4739/udp". */
+struct endpoint {
+	struct addr addr;
+	__u16 port;     /* host byte order, not 0 */
+	bool is_tcp;
+	__u32 scope;    /* interface index of a link-local address; 0: none */
+	char text[256]; /* as given, addresses in their shortest form */
+};
+
 /* A closed range of ports, host byte order; both 0: any port ("any"). */
 struct ports {
 	__u16 lo, hi;
@@ -46,6 +55,8 @@ must_use int parse_u64(const char *s, __u64 min, __u64 max, __u64 *v, struct why
 must_use int parse_enum(const char *s, const char *const *words, int *index, struct why *why);
 must_use int parse_addr(const char *s, struct addr *a, struct why *why);
 must_use int parse_prefix(const char *s, struct prefix *p, struct why *why);
+/* Looks a host name up; one that does not resolve is -E_USAGE too. */
+must_use int parse_endpoint(const char *s, struct endpoint *e, struct why *why);
 must_use int parse_ports(const char *s, struct ports *p, struct why *why);
 must_use int parse_rate(const char *s, struct rate *r, struct why *why);
 /* "250us", "250ms", "2s", "5m", "1h"; a bare number is seconds. Microseconds out. */

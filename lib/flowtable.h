@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef L3AF_FLOWTABLE_H
+#define L3AF_FLOWTABLE_H
+
+/*
+ * The flow table of an instance, mapped into memory: reading it needs no system call per
+ * flow. bpf/flow.h says who writes what and how a slot lives.
+ *
+ * Locks: bpffs_open's lock is held only while pins are looked up, made or removed. A
+ * slot's state is changed under the instance's lock (flowtable_lock); an export to a
+ * collector holds that collector's lock while it sends, so that several collectors are
+ * served at the same time and a dead one delays nobody.
+ */
+#include <linux/types.h>
+#include <stdbool.h>
+#include "bpffs.h"
+#include "chain.h"
+#include "flow.h"
+
+struct bpf_object;
+
+/* One collector of the instance, mapped; slot numbers are its place in begin[]. */
+struct flow_peer {
+	struct flow_collector *state; /* NULL: no collector has this number */
+	struct flow_line *lines;      /* of max slots */
+	int lock;                     /* fd of its directory, -1; flock(2) */
+};
+
+struct flowtable {
+	char instance[16];
+	int index, stats;             /* maps */
+	int lock;                     /* fd of the instance's directory */
+	bool is_writable;
+	__u32 max;
+	struct flow_rec *rec;
+	__u32 *ring;
+	struct flow_ends *ends;
+	struct flow_config *config;
+	struct flow_place *place;
+	struct flow_peer peer[FLOW_COLLECTORS];
+	/* the clock, read when the table was opened: jiffies64, CLOCK_REALTIME */
+	__u64 now_jiffies, now_ns;
+	__u32 tick_ns;
+};
+#define FLOWTABLE_INIT { .index = -1, .stats = -1, .lock = -1, .peer = { { .lock = -1 }, { .lock = -1 }, \
+			 { .lock = -1 }, { .lock = -1 } } }
+void flowtable_close(struct flowtable *t);
+#define auto_flowtable __attribute__((cleanup(flowtable_close)))
+
+/* Maps the instance; 1: done; 0: there is no such instance; or an error, printed. */
+must_use int flowtable_open(const struct bpffs *b, const char *instance, bool is_writable, struct flowtable *t);
+
+#define FLOW_MAX_DEFAULT 262144
+#define FLOW_MAX_LEAST 16
+#define FLOW_MAX_MOST 16777216
+struct flow_settings {
+	__u32 max;
+	__u64 active_us, idle_us;
+};
+/* Make the maps of an instance that is not there. All or nothing; prints its errors. */
+must_use int flowtable_make(const struct bpffs *b, const char *instance, const struct flow_settings *s);
+/* Unpin the instance with its collectors. */
+must_use int flowtable_remove(const struct bpffs *b, const char *instance);
+
+/* Take an instance's or a collector's lock within run->wait_us; -E_LOCKED, printed. who
+ * says whose: "instance flows", "collector 192.0.2.1:4739/udp". */
+must_use int flow_lock(const struct run *run, int fd, const char *who);
+void flow_unlock(int fd);
+
+/* The place of a direction of an interface in this network namespace: existing, or a
+ * free one, or one that no record refers to any more. Its number, or -E2BIG, ... */
+must_use int flowtable_place(struct flowtable *t, const struct chain_id *at, const char *name);
+
+/* What the kernel function flows is given when it is loaded: kf.prepare. Makes the
+ * instance with default settings where it is not there. */
+must_use int flowtable_prepare(const struct bpffs *b, const char *instance, struct bpf_object *obj,
+			       const struct chain_id *at);
+
+/* One past the last slot that was ever in use. */
+__u32 flowtable_end(const struct flowtable *t);
+/* A consistent copy of a slot in state LIVE, CLOSING or CLOSED; false: none is there. */
+bool flowtable_read(const struct flowtable *t, __u32 slot, struct flow_rec *rec);
+
+/* Sums over CPUs. */
+must_use int flowtable_stat(const struct flowtable *t, __u32 place, struct flow_stat *sum);
+
+/* CLOCK_REALTIME in ms of a jiffies64 value; whole microseconds since it. */
+__u64 flow_time_ms(const struct flowtable *t, __u64 jiffies);
+__u64 flow_age_us(const struct flowtable *t, __u64 jiffies);
+/* From the low half of jiffies64, of a time not after last. */
+__u64 flow_jiffies(__u64 last, __u32 low);
+
+/*
+ * Under the instance's lock; they print their errors.
+ */
+/* Finish what a killed run left: freeing, CLOSING. Call it first. */
+must_use int flowtable_recover(struct flowtable *t);
+/* Close flows: idle for config->idle_us (FLOW_IDLE), ended by FIN or RST and quiet for
+ * two seconds (FLOW_END), or all (FLOW_FORCED). *closed counts them. */
+must_use int flowtable_expire(struct flowtable *t, bool is_all, __u64 *closed);
+/* Free the slots of closed flows that every collector has all of, and orphans. With no
+ * collector: none. is_forced: all closed ones; what was unsent is added to
+ * config->flushed_*. *freed counts flows. */
+must_use int flowtable_recycle(struct flowtable *t, bool is_forced, __u64 *freed);
+
+/*
+ * Collectors; the caller holds bpffs_open's lock for BPFFS_CHANGE.
+ */
+/* The number of the collector called name; it is made if there is none; -E2BIG: there
+ * are FLOW_COLLECTORS others. Prints its errors. */
+must_use int flowtable_peer_make(const struct bpffs *b, struct flowtable *t, const char *name);
+must_use int flowtable_peer_remove(const struct bpffs *b, struct flowtable *t, int number);
+/* Counts not yet reported to a collector: of one record. */
+bool flow_is_reported(const struct flow_line *line, const struct flow_rec *rec);
+
+#endif
