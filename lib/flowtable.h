@@ -95,6 +95,8 @@ __u64 flow_jiffies(__u64 last, __u32 low);
  */
 /* Finish what a killed run left: freeing, CLOSING. Call it first. */
 must_use int flowtable_recover(struct flowtable *t);
+/* Why a flow in state LIVE would be closed now; FLOW_REASON_NONE: it would not. */
+enum flow_reason flow_due(const struct flowtable *t, const struct flow_rec *rec, bool is_all);
 /* Close flows: idle for config->idle_us (FLOW_IDLE), ended by FIN or RST and quiet for
  * two seconds (FLOW_END), or all (FLOW_FORCED). *closed counts them. */
 must_use int flowtable_expire(struct flowtable *t, bool is_all, __u64 *closed);
@@ -110,6 +112,8 @@ must_use int flowtable_recycle(struct flowtable *t, bool is_forced, __u64 *freed
  * are FLOW_COLLECTORS others. Prints its errors. */
 must_use int flowtable_peer_make(const struct bpffs *b, struct flowtable *t, const char *name);
 must_use int flowtable_peer_remove(const struct bpffs *b, struct flowtable *t, int number);
+/* The number of the collector called name, or -ENOENT. Needs no lock, prints nothing. */
+must_use int flowtable_peer_find(const struct flowtable *t, const char *name);
 /* Counts not yet reported to a collector: of one record. */
 bool flow_is_reported(const struct flow_line *line, const struct flow_rec *rec);
 

@@ -77,6 +77,8 @@ void ipfix_add(struct ipfix *x, const struct ipfix_flow *flow, __u64 what,
 	       const struct ipfix_flow *reverse, __u64 what_reverse, struct ipfix_batch **batch);
 /* The next batch that is not full yet, or NULL: call it until then. */
 struct ipfix_batch *ipfix_flush(struct ipfix *x);
+/* Records were added that are in no batch yet: ipfix_flush has more. */
+bool ipfix_is_pending(const struct ipfix *x);
 
 /* All templates and options templates: a batch of messages without data records. */
 struct ipfix_batch *ipfix_templates(struct ipfix *x);
