@@ -11,21 +11,13 @@
 
 #include "cleanup.h"
 #include "flowexport.h"
+#include "flowinterval.h"
 #include "flowpair.h"
-#include "nl.h"
 
 #define TEMPLATE_MESSAGES 256 /* UDP: templates again after so many */
 #define PROGRESS_US 1000000   /* work that is longer shows how far it is */
 #define PROGRESS_EACH_US 100000
 #define MTU_TRIES 3
-
-/* What is said of a flow that is in a message and not yet committed. */
-struct pending {
-	__u64 packets, octets;         /* the flow's, at the time */
-	__u64 new_packets, new_octets; /* of the interval */
-	__u32 slot;
-	__u16 generation;
-};
 
 struct job {
 	const struct run *run;
@@ -37,10 +29,10 @@ struct job {
 	struct flow_collector scratch;
 	struct sink *sink;
 	struct ipfix *x;
-	char ifname[FLOW_PLACES][16];
-	struct pending *pending;       /* of what ipfix_add was given: an index */
-	__u32 *vacant;                 /* a stack of indices */
-	__u32 n_pending, n_vacant;
+	struct flow_reader reader;
+	struct flow_told *told;        /* of flows in messages that are not committed yet */
+	__u32 *vacant;                 /* elements of told, a stack: ipfix_add gets the index */
+	__u32 n_told, n_vacant;
 	__u32 end, at;                 /* slots to look at; the one under way */
 	bool is_scanned;               /* all were */
 	bool is_settled;               /* no error came back to the first flows */
@@ -249,30 +241,15 @@ static __u32 export_time(struct job *j)
 	return (__u32)j->c->exported_at;
 }
 
-/* A generation that fits says that the counts are there. */
-static void line_commit(struct flow_line *line, const struct pending *p, __u32 now)
-{
-	if (line->generation != p->generation) {
-		__atomic_store_n(&line->generation, 0, __ATOMIC_RELAXED);
-		__atomic_thread_fence(__ATOMIC_RELEASE);
-	}
-	__atomic_store_n(&line->packets, p->packets, __ATOMIC_RELAXED);
-	__atomic_store_n(&line->octets, p->octets, __ATOMIC_RELAXED);
-	line->reported = now;
-	line->begun = 0;
-	__atomic_store_n(&line->generation, p->generation, __ATOMIC_RELEASE);
-}
-
 /* The state goes first: a run killed in between counts records that it will send again,
  * and loses none. */
 static void batch_commit(struct job *j, const struct ipfix_batch *b)
 {
-	struct flow_line *lines = j->run->dry_run ? NULL : j->t.peer[j->peer].lines;
 	struct flow_exported sum = { .flows = b->flows };
 
 	for (__u32 i = 0; i < b->flows; i++) {
-		sum.packets += j->pending[b->what[i]].new_packets;
-		sum.octets += j->pending[b->what[i]].new_octets;
+		sum.packets += j->told[b->what[i]].new_packets;
+		sum.octets += j->told[b->what[i]].new_octets;
 	}
 	j->c->messages += b->messages;
 	j->c->octets += b->size;
@@ -283,10 +260,8 @@ static void batch_commit(struct job *j, const struct ipfix_batch *b)
 	__atomic_store_n(&j->c->sequence, j->c->sequence + b->records, __ATOMIC_SEQ_CST);
 	sink_commit(j->sink);
 	for (__u32 i = 0; i < b->flows; i++) {
-		const struct pending *p = &j->pending[b->what[i]];
-
-		if (lines)
-			line_commit(&lines[p->slot], p, (__u32)j->t.now_jiffies);
+		if (!j->run->dry_run)
+			flow_commit(&j->reader, &j->told[b->what[i]]);
 		j->vacant[j->n_vacant++] = (__u32)b->what[i];
 	}
 	j->sent->flows += sum.flows;
@@ -320,8 +295,6 @@ static int templates_send(struct job *j)
 	return batch_send(j, ipfix_templates(j->x), false);
 }
 
-static bool is_due(const struct job *j, __u32 slot);
-
 /* On a terminal, where a message would overwrite it. */
 static void progress(struct job *j, bool is_end)
 {
@@ -333,7 +306,7 @@ static void progress(struct job *j, bool is_end)
 	    !isatty(STDERR_FILENO))
 		return;
 	for (__u32 slot = j->at; slot < j->end; slot++)
-		left += is_due(j, slot);
+		left += flow_is_due(&j->reader, slot);
 	fprintf(stderr, "\033[Kexported %llu of %llu flows\r", j->sent->flows, j->sent->flows + left);
 	fflush(stderr);
 	j->shown_us = now;
@@ -358,194 +331,71 @@ static int flows_send(struct job *j, struct ipfix_batch *b)
 }
 
 /*
- * What there is to say.
+ * Reading.
  */
-static const struct flow_line *line_of(const struct job *j, __u32 slot)
+static int told_grow(struct job *j)
 {
-	static const struct flow_line none;
-
-	return j->peer < 0 ? &none : &j->t.peer[j->peer].lines[slot];
-}
-
-static enum flow_reason reason_of(const struct job *j, const struct flow_rec *rec)
-{
-	enum flow_reason due;
-
-	if (FLOW_STATE(rec->life) == FLOW_CLOSED)
-		return (enum flow_reason)FLOW_REASON(rec->life);
-	/* what a dry run has not closed */
-	due = j->run->dry_run ? flow_due(&j->t, rec, j->what->is_flush) : FLOW_REASON_NONE;
-	return due ? due : FLOW_ACTIVE;
-}
-
-/* A flow that goes on is reported when the active timeout has passed. */
-static bool is_too_early(const struct job *j, const struct flow_rec *rec, const struct flow_line *line)
-{
-	__u64 since = rec->first;
-
-	if (!j->t.config->active_us || reason_of(j, rec) != FLOW_ACTIVE)
-		return false;
-	if (line->generation == FLOW_GENERATION(rec->life))
-		since = flow_jiffies(j->t.now_jiffies, line->reported);
-	return flow_age_us(&j->t, since) < j->t.config->active_us;
-}
-
-/* Without writing anything: most slots of most runs have nothing new. */
-static bool is_due(const struct job *j, __u32 slot)
-{
-	const struct flow_line *line = line_of(j, slot);
-	const struct flow_rec *rec = &j->t.rec[slot];
-	__u32 life = __atomic_load_n(&rec->life, __ATOMIC_ACQUIRE);
-
-	if (!flow_is_there(life))
-		return false;
-	if (line->generation == FLOW_GENERATION(life) &&
-	    line->packets == __atomic_load_n(&rec->packets, __ATOMIC_RELAXED) &&
-	    line->octets == __atomic_load_n(&rec->octets, __ATOMIC_RELAXED))
-		return false;
-	return !is_too_early(j, rec, line);
-}
-
-/*
- * The low half of jiffies64 when the interval under way began; the next packet begins
- * another one. Kept in the line until the interval is committed, so that a run that
- * fails or is killed does not lose it.
- */
-static __u32 interval_begin(struct job *j, __u32 slot)
-{
-	const struct flow_line *line = line_of(j, slot);
-	struct flow_rec *rec = &j->t.rec[slot];
-	__u16 generation = FLOW_GENERATION(rec->life);
-	__u32 bit, begin = (__u32)rec->first;
-	struct flow_line *own;
-
-	if (line->begun == generation)
-		begin = line->begin;
-	else if (line->generation == generation)
-		begin = __atomic_load_n(&rec->begin[j->peer], __ATOMIC_RELAXED);
-	if (j->run->dry_run)
-		return begin;
-	if (line->begun != generation) {
-		own = &j->t.peer[j->peer].lines[slot];
-		own->begun = 0;
-		__atomic_store_n(&own->begin, begin, __ATOMIC_RELEASE);
-		__atomic_store_n(&own->begun, generation, __ATOMIC_RELEASE);
-	}
-	bit = 1U << j->peer;
-	if (FLOW_STATE(rec->life) == FLOW_LIVE && !(__atomic_load_n(&rec->fresh, __ATOMIC_RELAXED) & bit))
-		__atomic_fetch_or(&rec->fresh, bit, __ATOMIC_SEQ_CST);
-	return begin;
-}
-
-static int pending_grow(struct job *j)
-{
-	__u32 n = j->n_pending ? 2 * j->n_pending : 4096;
-	struct pending *pending = reallocarray(j->pending, n, sizeof(*pending));
+	__u32 n = j->n_told ? 2 * j->n_told : 4096;
+	struct flow_told *told = reallocarray(j->told, n, sizeof(*told));
 	__u32 *vacant = reallocarray(j->vacant, n, sizeof(*vacant));
 
-	if (pending)
-		j->pending = pending;
+	if (told)
+		j->told = told;
 	if (vacant)
 		j->vacant = vacant;
-	if (!pending || !vacant)
+	if (!told || !vacant)
 		return fail_errno(-ENOMEM, "cannot export");
-	while (j->n_pending < n)
-		vacant[j->n_vacant++] = j->n_pending++;
+	while (j->n_told < n)
+		vacant[j->n_vacant++] = j->n_told++;
 	return 0;
 }
 
-/* One flow's interval; flow refers to rec. */
-struct interval {
-	struct flow_rec rec;
-	struct ipfix_flow flow;
-	__u32 what;
-};
-
-static void interval_fill(const struct job *j, __u32 slot, __u32 begin, struct interval *i)
+/* A flow that was read; the caller has room for it in vacant. */
+static __u32 tell(struct job *j, const struct flow_interval *i, __u32 slot)
 {
-	const struct flow_rec *rec = &i->rec;
-	__u32 place = rec->key.place % FLOW_PLACES;
-	const struct flow_place *p = &j->t.place[place];
-	/* the packet that began the interval may have come a moment after rec was read */
-	__u32 early = (__u32)rec->last - begin;
-	__u64 first = early > 0xffff0000 ? rec->last : flow_jiffies(rec->last, begin);
+	__u32 what = j->vacant[--j->n_vacant];
 
-	i->flow = (struct ipfix_flow){
-		.key = &rec->key,
-		.packets = j->pending[i->what].new_packets,
-		.octets = j->pending[i->what].new_octets,
-		.start_ms = flow_time_ms(&j->t, first),
-		.end_ms = flow_time_ms(&j->t, rec->last),
-		.id = (__u64)FLOW_GENERATION(rec->life) << 32 | slot,
-		.in_ifindex = p->direction == FLOW_INGRESS ? p->ifindex : rec->in_ifindex,
-		.out_ifindex = p->direction == FLOW_INGRESS ? 0 : p->ifindex,
-		.direction = p->direction,
-		.flags = (__u8)rec->flags,
-		.tos = rec->tos,
-		.ttl_min = (__u8)rec->ttl_min,
-		.ttl_max = (__u8)rec->ttl_max,
-		.reason = (__u8)reason_of(j, rec),
-		.ifname = j->ifname[place],
-		.label = j->t.instance,
-	};
-}
-
-/* 1: there is something to say; 0: no longer; or an error, printed. */
-static int interval_read(struct job *j, __u32 slot, struct interval *i)
-{
-	const struct flow_line *line = line_of(j, slot);
-	__u32 begin = interval_begin(j, slot);
-	struct pending *p;
-
-	if (!flowtable_read(&j->t, slot, &i->rec) || flow_is_reported(line, &i->rec))
-		return 0;
-	if (!j->n_vacant && pending_grow(j))
-		return -ENOMEM;
-	i->what = j->vacant[--j->n_vacant];
-	p = &j->pending[i->what];
-	*p = (struct pending){ i->rec.packets, i->rec.octets, i->rec.packets, i->rec.octets, slot,
-			       FLOW_GENERATION(i->rec.life) };
-	if (line->generation == p->generation) {
-		p->new_packets -= line->packets;
-		p->new_octets -= line->octets;
-	}
-	interval_fill(j, slot, begin, i);
-	return 1;
-}
-
-static int flow_add(struct job *j, struct interval *i, struct interval *reverse)
-{
-	struct ipfix_batch *b = NULL;
-
-	ipfix_add(j->x, &i->flow, i->what, reverse ? &reverse->flow : NULL, reverse ? reverse->what : 0, &b);
-	return b ? flows_send(j, b) : 0;
+	j->told[what] = flow_tell(i, slot);
+	return what;
 }
 
 static int slot_add(struct job *j, __u32 slot)
 {
-	struct interval i;
-	int n = interval_read(j, slot, &i);
+	struct ipfix_batch *b = NULL;
+	struct flow_interval i;
 
-	return n > 0 ? flow_add(j, &i, NULL) : n;
+	if (!flow_interval_read(&j->reader, slot, &i))
+		return 0;
+	if (!j->n_vacant && told_grow(j))
+		return -ENOMEM;
+	ipfix_add(j->x, &i.flow, tell(j, &i, slot), NULL, 0, &b);
+	return b ? flows_send(j, b) : 0;
 }
 
 /* Two slots as a biflow: whose first packet came first is its source. */
 static int pair_add(struct job *j, __u32 a, __u32 b)
 {
-	struct interval x, y;
-	int n, m;
+	struct flow_interval x, y;
+	struct ipfix_batch *batch = NULL;
+	__u32 what;
+	int err;
 
-	n = interval_read(j, a, &x);
-	if (n < 0)
-		return n;
-	m = interval_read(j, b, &y);
-	if (m < 0)
-		return m;
-	if (n && m && flow_is_reverse(&j->t, &x.rec.key, &y.rec.key))
-		return x.rec.first <= y.rec.first ? flow_add(j, &x, &y) : flow_add(j, &y, &x);
-	if (n)
-		n = flow_add(j, &x, NULL);
-	return m && !n ? flow_add(j, &y, NULL) : n;
+	if (!flow_interval_read(&j->reader, a, &x))
+		return slot_add(j, b);
+	if (!flow_interval_read(&j->reader, b, &y))
+		return slot_add(j, a);
+	if (!flow_is_reverse(&j->t, &x.rec.key, &y.rec.key)) {
+		err = slot_add(j, a);
+		return err ? err : slot_add(j, b);
+	}
+	if (j->n_vacant < 2 && told_grow(j))
+		return -ENOMEM;
+	what = tell(j, &x, a);
+	if (x.rec.first <= y.rec.first)
+		ipfix_add(j->x, &x.flow, what, &y.flow, tell(j, &y, b), &batch);
+	else
+		ipfix_add(j->x, &y.flow, tell(j, &y, b), &x.flow, what, &batch);
+	return batch ? flows_send(j, batch) : 0;
 }
 
 static int scan(struct job *j)
@@ -561,7 +411,7 @@ static int scan(struct job *j)
 			return fail_errno(-ENOMEM, "cannot export");
 	}
 	for (j->at = 0; !err && j->at < j->end; j->at++) {
-		if (!is_due(j, j->at))
+		if (!flow_is_due(&j->reader, j->at))
 			continue;
 		if (!pairs) {
 			err = slot_add(j, j->at);
@@ -578,107 +428,18 @@ static int scan(struct job *j)
 }
 
 /*
- * Options records.
+ * The run.
  */
-static int ignored_sum(const struct job *j, struct ipfix_options *o)
-{
-	static const enum flow_ignored causes[] = { FLOW_IGNORED_FULL, FLOW_IGNORED_MALFORMED, FLOW_IGNORED_ERROR };
-	__u64 first = 0, last = 0;
-	struct flow_stat stat;
-
-	for (__u32 place = 0; place < FLOW_PLACES; place++) {
-		if (!j->t.place[place].ifindex)
-			continue;
-		int err = flowtable_stat(&j->t, place, &stat);
-		if (err)
-			return fail_errno(err, "cannot read what instance %s ignored", j->t.instance);
-		for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
-			o->ignored_packets += stat.ignored[causes[i]].packets;
-			o->ignored_octets += stat.ignored[causes[i]].octets;
-		}
-		if (stat.first_ignored && (!first || stat.first_ignored < first))
-			first = stat.first_ignored;
-		if (stat.last_ignored > last)
-			last = stat.last_ignored;
-	}
-	o->ignored_first_ms = first ? flow_time_ms(&j->t, first) : 0;
-	o->ignored_last_ms = last ? flow_time_ms(&j->t, last) : 0;
-	return 0;
-}
-
-static bool is_here(const struct flow_place *p, const struct netns *self)
-{
-	return p->netns == self->id && p->is_cookie == self->is_cookie;
-}
-
-/* Interfaces of other network namespaces are called what they were called there. */
-static void names_read(struct job *j, const struct netns *self)
-{
-	struct iface dev;
-
-	for (int i = 0; i < FLOW_PLACES; i++) {
-		const struct flow_place *p = &j->t.place[i];
-
-		if (p->ifindex && is_here(p, self) && !iface_by_index((int)p->ifindex, &dev))
-			memcpy(j->ifname[i], dev.name, sizeof(j->ifname[i]));
-		else
-			memcpy(j->ifname[i], p->name, sizeof(j->ifname[i]));
-	}
-}
-
-static bool is_listed(const struct ipfix_options *o, __u32 ifindex, const char *name)
-{
-	for (int i = 0; i < o->n_interfaces; i++)
-		if (o->interface[i].ifindex == ifindex && !strcmp(o->interface[i].name, name))
-			return true;
-	return false;
-}
-
-static void interfaces_read(const struct job *j, const struct netns *self, struct ipfix_options *o)
-{
-	for (int i = 0; i < FLOW_PLACES; i++) {
-		const struct flow_place *p = &j->t.place[i];
-		struct ipfix_interface *to = &o->interface[o->n_interfaces];
-		struct iface dev = { .index = (int)p->ifindex };
-
-		if (!p->ifindex || is_listed(o, p->ifindex, j->ifname[i]))
-			continue;
-		*to = (struct ipfix_interface){ .ifindex = p->ifindex, .sample = p->sample };
-		memcpy(to->name, j->ifname[i], sizeof(to->name));
-		if (is_here(p, self) && iface_alias(&dev, to->alias, sizeof(to->alias)))
-			to->alias[0] = '\0';
-		o->n_interfaces++;
-	}
-}
-
-/* They are sent before any flow, and count in the sequence as flows do. */
+/* They are sent before any flow. */
 static int options_send(struct job *j)
 {
 	auto_free struct ipfix_interface *interfaces = calloc(FLOW_PLACES, sizeof(*interfaces));
-	struct ipfix_options o = {
-		.messages = j->c->messages,
-		.octets = j->c->octets,
-		.flows = j->c->flows,
-		.unsent_flows = j->t.config->flushed_flows,
-		.unsent_packets = j->t.config->flushed_packets,
-		.unsent_octets = j->t.config->flushed_octets,
-		.label = j->t.instance,
-		.interface = interfaces,
-	};
-	struct netns self;
-	int err = interfaces ? netns_self(&self) : -ENOMEM;
+	struct ipfix_options o;
+	int err = interfaces ? flow_options_read(&j->reader, j->c, interfaces, &o) : fail_errno(-ENOMEM, "cannot export");
 
-	if (err)
-		return fail_errno(err, "cannot export");
-	names_read(j, &self);
-	interfaces_read(j, &self, &o);
-	err = ignored_sum(j, &o);
 	return err ? err : batch_send(j, ipfix_options(j->x, &o), true);
 }
 
-/*
- * The run.
- */
 static int send_all(struct job *j)
 {
 	struct ipfix_batch *b;
@@ -704,7 +465,7 @@ static int send_fitting(struct job *j)
 
 	for (int i = 0; err == -EMSGSIZE && i < MTU_TRIES; i++) {
 		j->is_scanned = j->is_settled = false;
-		j->n_pending = j->n_vacant = 0;
+		j->n_told = j->n_vacant = 0;
 		err = send_all(j);
 		sink_end(j);
 	}
@@ -726,8 +487,12 @@ static int job_run(struct job *j)
 {
 	int err = collector_take(j);
 
+	if (!err)
+		err = flow_reader_init(&j->reader, &j->t, j->peer);
 	if (err)
 		return err;
+	j->reader.is_dry = j->run->dry_run;
+	j->reader.is_flush = j->what->is_flush;
 	j->c = &j->scratch;
 	if (j->run->dry_run) {
 		j->scratch = j->peer < 0 ? j->scratch : *j->t.peer[j->peer].state;
@@ -755,7 +520,7 @@ int flow_export(const struct run *run, const struct flow_export *what, struct fl
 	*sent = (struct flow_exported){ 0 };
 	err = job_run(&j);
 	sink_end(&j);
-	free(j.pending);
+	free(j.told);
 	free(j.vacant);
 	flowtable_close(&j.t);
 	return err;

@@ -22,7 +22,8 @@ struct ipfix_flow {
 	__u64 start_ms, end_ms; /* CLOCK_REALTIME: first and last packet of the interval */
 	__u64 id;               /* flowId: stays with the flow */
 	__u32 in_ifindex, out_ifindex;
-	__u8 direction, flags, tos, ttl_min, ttl_max, reason;
+	__u8 direction, tos, ttl_min, ttl_max, reason;
+	__u16 flags;
 	const char *ifname;     /* of the interface it was seen on */
 	const char *label;      /* the instance */
 };

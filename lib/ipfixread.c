@@ -9,6 +9,7 @@
 #include "ipfix.h"
 #include "ipfixread.h"
 
+#define VERSION 10
 #define HEADER 16
 #define SET_HEADER 4
 #define VARIABLE 65535 /* a field's length in a template: each record says it */
@@ -134,18 +135,18 @@ static __u32 word(const __u8 *at)
 
 static int file_read(FILE *f, __u32 domain, struct reader *r, __u64 *size)
 {
-	bool is_end = false;
 	size_t n, length;
 	int err = 0;
 
 	while (!err) {
 		n = fread(r->message, 1, HEADER, f);
-		is_end = n < HEADER;
-		if (is_end)
-			return ferror(f) ? -EIO : n ? -ENODATA : 0;
+		if (!n)
+			return ferror(f) ? -EIO : 0;
 		length = word(r->message) & 0xffff;
-		if (word(r->message) >> 16 != 10 || length < HEADER)
+		if (word(r->message) >> 16 != VERSION || (n >= 4 && length < HEADER))
 			return -EBADMSG;
+		if (n < HEADER)
+			return ferror(f) ? -EIO : -ENODATA;
 		if (fread(r->message + HEADER, 1, length - HEADER, f) < length - HEADER)
 			return ferror(f) ? -EIO : -ENODATA;
 		if (word(r->message + 12) == domain) {
@@ -186,7 +187,7 @@ int ipfix_read_sequence(int fd, __u32 domain, __u32 *sequence, __u64 *size)
 		close(copy);
 	if (f && r.template && r.message && r.last)
 		err = file_read(f, domain, &r, size);
-	if (!err && word(r.last) >> 16 == 10) {
+	if (!err && word(r.last) >> 16 == VERSION) {
 		err = message_read(&r, r.last, &records);
 		*sequence = word(r.last + 8) + records;
 	}
