@@ -193,7 +193,7 @@ struct flow_collector {
 	__u64 succeeded_at;   /* end of the last run without error */
 	__u64 failed_at;      /* of the last run with one */
 	__s32 failure;        /* its -errno; 0: the last run succeeded */
-	__u32 reserved2;
+	__u32 options_sequence; /* as sequence, of observation domain 0 */
 	__u64 messages, octets, records; /* sent; records with those of options */
 	__u64 flows, flow_packets, flow_octets; /* sent as flow records */
 	__u64 file_dev, file_ino, file_size; /* FILE: what was committed, up to this size */

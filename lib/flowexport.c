@@ -84,20 +84,15 @@ static int encoder_new(struct job *j)
 		.fields = j->what->fields,
 		.is_biflow = j->what->is_biflow,
 	};
-	__u32 most = c.message_most;
 	int err = ipfix_new(&c, &j->x);
 
 	if (err != -EMSGSIZE)
 		return err ? fail_errno(err, "cannot export") : 0;
-	c.message_most = IPFIX_MESSAGE_MOST;
-	err = ipfix_new(&c, &j->x);
-	if (err)
-		return fail_errno(err, "cannot export");
 	if (target->mtu)
 		return fail(-E_USAGE, "mtu: %u leaves %u octets for a message, which needs %zu at least", target->mtu,
-			    most, ipfix_message_least(j->x));
+			    c.message_most, ipfix_message_least(&c));
 	return fail(-EMSGSIZE, "%s: its path leaves %u octets for a message, which needs %zu at least",
-		    target->at.text, most, ipfix_message_least(j->x));
+		    target->at.text, c.message_most, ipfix_message_least(&c));
 }
 
 static int sink_begin(struct job *j, bool is_trial)
@@ -241,6 +236,11 @@ static __u32 export_time(struct job *j)
 	return (__u32)j->c->exported_at;
 }
 
+static __u32 *sequence_of(struct job *j, const struct ipfix_batch *b)
+{
+	return b->is_options ? &j->c->options_sequence : &j->c->sequence;
+}
+
 /* The state goes first: a run killed in between counts records that it will send again,
  * and loses none. */
 static void batch_commit(struct job *j, const struct ipfix_batch *b)
@@ -257,7 +257,7 @@ static void batch_commit(struct job *j, const struct ipfix_batch *b)
 	j->c->flows += sum.flows;
 	j->c->flow_packets += sum.packets;
 	j->c->flow_octets += sum.octets;
-	__atomic_store_n(&j->c->sequence, j->c->sequence + b->records, __ATOMIC_SEQ_CST);
+	__atomic_store_n(sequence_of(j, b), *sequence_of(j, b) + b->records, __ATOMIC_SEQ_CST);
 	sink_commit(j->sink);
 	for (__u32 i = 0; i < b->flows; i++) {
 		if (!j->run->dry_run)
@@ -277,7 +277,7 @@ static int batch_send(struct job *j, struct ipfix_batch *b, bool is_settling)
 	__u32 now = export_time(j);
 	int err;
 
-	ipfix_seal(j->x, b, j->c->sequence, now);
+	ipfix_seal(j->x, b, *sequence_of(j, b), now);
 	j->c->exported_at = now;
 	err = sink_send(j->sink, b);
 	if (!err && is_settling)
@@ -434,10 +434,18 @@ static int scan(struct job *j)
 static int options_send(struct job *j)
 {
 	auto_free struct ipfix_interface *interfaces = calloc(FLOW_PLACES, sizeof(*interfaces));
+	auto_free struct ipfix_sampler *samplers = calloc(FLOW_PLACES, sizeof(*samplers));
 	struct ipfix_options o;
-	int err = interfaces ? flow_options_read(&j->reader, j->c, interfaces, &o) : fail_errno(-ENOMEM, "cannot export");
+	struct ipfix_batch *b;
+	int err;
 
-	return err ? err : batch_send(j, ipfix_options(j->x, &o), true);
+	if (!interfaces || !samplers)
+		return fail_errno(-ENOMEM, "cannot export");
+	err = flow_options_read(&j->reader, j->c, interfaces, samplers, &o);
+	if (err)
+		return err;
+	err = ipfix_options(j->x, &o, &b);
+	return err ? fail_errno(err, "cannot export") : batch_send(j, b, true);
 }
 
 static int send_all(struct job *j)

@@ -5,6 +5,8 @@
 #include "flowinterval.h"
 #include "nl.h"
 
+#define SELECTOR(place) ((place) + 1) /* selectorId, not 0 */
+
 static bool is_here(const struct flow_place *p, const struct netns *self)
 {
 	return p->netns == self->id && p->is_cookie == self->is_cookie;
@@ -126,6 +128,8 @@ static void interval_fill(const struct flow_reader *r, __u32 slot, __u32 begin, 
 		.in_ifindex = p->direction == FLOW_INGRESS ? p->ifindex : rec->in_ifindex,
 		.out_ifindex = p->direction == FLOW_INGRESS ? 0 : p->ifindex,
 		.direction = p->direction,
+		.selector = SELECTOR(place),
+		.sample = p->sample,
 		.flags = (__u16)rec->flags,
 		.tos = rec->tos,
 		.ttl_min = (__u8)rec->ttl_min,
@@ -216,16 +220,17 @@ static bool is_listed(const struct ipfix_options *o, __u32 ifindex, const char *
 	return false;
 }
 
-static void interfaces_read(const struct flow_reader *r, const struct netns *self, struct ipfix_options *o)
+static void interfaces_read(const struct flow_reader *r, const struct netns *self,
+			    struct ipfix_interface *interfaces, struct ipfix_options *o)
 {
 	for (int i = 0; i < FLOW_PLACES; i++) {
 		const struct flow_place *p = &r->t->place[i];
-		struct ipfix_interface *to = &o->interface[o->n_interfaces];
+		struct ipfix_interface *to = &interfaces[o->n_interfaces];
 		struct iface dev = { .index = (int)p->ifindex };
 
 		if (!p->ifindex || is_listed(o, p->ifindex, r->ifname[i]))
 			continue;
-		*to = (struct ipfix_interface){ .ifindex = p->ifindex, .sample = p->sample };
+		*to = (struct ipfix_interface){ .ifindex = p->ifindex };
 		memcpy(to->name, r->ifname[i], sizeof(to->name));
 		if (is_here(p, self) && iface_alias(&dev, to->alias, sizeof(to->alias)))
 			to->alias[0] = '\0';
@@ -233,8 +238,18 @@ static void interfaces_read(const struct flow_reader *r, const struct netns *sel
 	}
 }
 
+static void samplers_read(const struct flow_reader *r, struct ipfix_sampler *samplers, struct ipfix_options *o)
+{
+	for (__u32 i = 0; i < FLOW_PLACES; i++) {
+		const struct flow_place *p = &r->t->place[i];
+
+		if (p->ifindex && p->sample > 1)
+			samplers[o->n_samplers++] = (struct ipfix_sampler){ SELECTOR(i), p->sample };
+	}
+}
+
 int flow_options_read(const struct flow_reader *r, const struct flow_collector *c,
-		      struct ipfix_interface *interfaces, struct ipfix_options *o)
+		      struct ipfix_interface *interfaces, struct ipfix_sampler *samplers, struct ipfix_options *o)
 {
 	struct netns self;
 	int err = netns_self(&self);
@@ -250,7 +265,9 @@ int flow_options_read(const struct flow_reader *r, const struct flow_collector *
 		.unsent_octets = r->t->config->flushed.octets,
 		.label = r->t->instance,
 		.interface = interfaces,
+		.sampler = samplers,
 	};
-	interfaces_read(r, &self, o);
+	interfaces_read(r, &self, interfaces, o);
+	samplers_read(r, samplers, o);
 	return ignored_sum(r, o);
 }

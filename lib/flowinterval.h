@@ -41,9 +41,10 @@ struct flow_told {
 struct flow_told flow_tell(const struct flow_interval *i, __u32 slot);
 void flow_commit(const struct flow_reader *r, const struct flow_told *told);
 
-/* What the options records of an export say; interfaces has room for FLOW_PLACES. Prints
- * its errors. */
+/* What the options records of an export say; interfaces and samplers have room for
+ * FLOW_PLACES each. Prints its errors. */
 must_use int flow_options_read(const struct flow_reader *r, const struct flow_collector *c,
-			       struct ipfix_interface *interfaces, struct ipfix_options *o);
+			       struct ipfix_interface *interfaces, struct ipfix_sampler *samplers,
+			       struct ipfix_options *o);
 
 #endif

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-#include <netinet/icmp6.h>
 #include <netinet/in.h>
-#include <netinet/ip_icmp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,32 +38,6 @@ void flow_pairs_free(struct flow_pairs *p)
 	free(p);
 }
 
-/* The ICMP type that answers another, or -1. */
-static int icmp_answer(__u8 proto, __u16 type)
-{
-	static const struct { __u8 proto; __u16 a, b; } pairs[] = {
-		{ IPPROTO_ICMP, ICMP_ECHO, ICMP_ECHOREPLY },
-		{ IPPROTO_ICMP, ICMP_TIMESTAMP, ICMP_TIMESTAMPREPLY },
-		{ IPPROTO_ICMP, ICMP_ADDRESS, ICMP_ADDRESSREPLY },
-		{ IPPROTO_ICMPV6, ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY },
-	};
-
-	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
-		if (pairs[i].proto != proto)
-			continue;
-		if (pairs[i].a == type)
-			return pairs[i].b;
-		if (pairs[i].b == type)
-			return pairs[i].a;
-	}
-	return -1;
-}
-
-static bool is_icmp(const struct flow_key *k)
-{
-	return k->proto == IPPROTO_ICMP || k->proto == IPPROTO_ICMPV6;
-}
-
 /* What comes in at an interface is answered by what goes out there. */
 static bool is_opposite(const struct flow_place *a, const struct flow_place *b)
 {
@@ -74,13 +46,13 @@ static bool is_opposite(const struct flow_place *a, const struct flow_place *b)
 
 bool flow_is_reverse(const struct flowtable *t, const struct flow_key *a, const struct flow_key *b)
 {
+	/* type and code of ICMP are no ports: an answer's differ */
+	if (a->proto == IPPROTO_ICMP || a->proto == IPPROTO_ICMPV6)
+		return false;
 	if (a->proto != b->proto || a->family != b->family || memcmp(a->vlan, b->vlan, sizeof(a->vlan)) ||
 	    memcmp(a->src, b->dst, sizeof(a->src)) || memcmp(a->dst, b->src, sizeof(a->dst)))
 		return false;
-	if (is_icmp(a) ? icmp_answer(a->proto, a->sport) != b->sport || a->dport != b->dport :
-			 a->sport != b->dport || a->dport != b->sport)
-		return false;
-	return is_opposite(&t->place[a->place % FLOW_PLACES], &t->place[b->place % FLOW_PLACES]);
+	return a->sport == b->dport && a->dport == b->sport && is_opposite(&t->place[a->place % FLOW_PLACES], &t->place[b->place % FLOW_PLACES]);
 }
 
 static __u64 mix(__u64 h)
@@ -101,8 +73,7 @@ static __u64 hash_end(const __u32 *addr, __u16 port)
 /* The same for both directions. */
 static __u32 hash(const struct flow_key *k)
 {
-	bool has_ports = !is_icmp(k);
-	__u64 h = mix(hash_end(k->src, has_ports ? k->sport : 0)) + mix(hash_end(k->dst, has_ports ? k->dport : 0));
+	__u64 h = mix(hash_end(k->src, k->sport)) + mix(hash_end(k->dst, k->dport));
 
 	return (__u32)(mix(h + k->proto) >> 32);
 }

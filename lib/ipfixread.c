@@ -9,7 +9,7 @@
 #include "ipfix.h"
 #include "ipfixread.h"
 
-#define VERSION 10
+#define IPFIX_VERSION 10
 #define HEADER 16
 #define SET_HEADER 4
 #define VARIABLE 65535 /* a field's length in a template: each record says it */
@@ -143,7 +143,7 @@ static int file_read(FILE *f, __u32 domain, struct reader *r, __u64 *size)
 		if (!n)
 			return ferror(f) ? -EIO : 0;
 		length = word(r->message) & 0xffff;
-		if (word(r->message) >> 16 != VERSION || (n >= 4 && length < HEADER))
+		if (word(r->message) >> 16 != IPFIX_VERSION || (n >= 4 && length < HEADER))
 			return -EBADMSG;
 		if (n < HEADER)
 			return ferror(f) ? -EIO : -ENODATA;
@@ -177,7 +177,7 @@ int ipfix_read_sequence(int fd, __u32 domain, __u32 *sequence, __u64 *size)
 		.message = calloc(1, IPFIX_MESSAGE_MOST),
 		.last = calloc(1, IPFIX_MESSAGE_MOST),
 	};
-	int copy = dup(fd), err = -ENOMEM;
+	int copy = lseek(fd, 0, SEEK_SET) < 0 ? -1 : dup(fd), err = -ENOMEM;
 	auto_file FILE *f = copy < 0 ? NULL : fdopen(copy, "r");
 	__u32 records = 0;
 
@@ -187,7 +187,7 @@ int ipfix_read_sequence(int fd, __u32 domain, __u32 *sequence, __u64 *size)
 		close(copy);
 	if (f && r.template && r.message && r.last)
 		err = file_read(f, domain, &r, size);
-	if (!err && word(r.last) >> 16 == VERSION) {
+	if (!err && word(r.last) >> 16 == IPFIX_VERSION) {
 		err = message_read(&r, r.last, &records);
 		*sequence = word(r.last + 8) + records;
 	}

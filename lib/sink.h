@@ -28,8 +28,8 @@ struct sink;
 /*
  * Connects, or opens the file. Both target and c stay the caller's and outlive the sink.
  *
- * c remembers one run for the next: its domain and sequence are those of the next message
- * when this is called, and sequence is changed where a session begins (TCP; a new file) or
+ * c remembers one run for the next: its domain and sequences are those of the next messages
+ * when this is called, and sequences are changed where a session begins (TCP; a new file) or
  * the file says otherwise. The source port and the file's size are kept in it as well.
  *
  * is_trial: nothing is made or sent; what is wrong with the target is found out as far as

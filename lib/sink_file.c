@@ -152,6 +152,8 @@ static int read_on(const struct file *f)
 	__u64 whole = 0;
 	int err = fd < 0 ? -errno : ipfix_read_sequence(fd, c->domain, &c->sequence, &whole);
 
+	if (!err)
+		err = ipfix_read_sequence(fd, 0, &c->options_sequence, &whole);
 	if (err == -ENODATA)
 		return fail(-E_USAGE, "%s: ends within a message, which somebody else wrote; mend it: "
 			    "truncate -s %llu %s", f->path, whole, f->path);
@@ -169,7 +171,7 @@ static int regular_open(struct file *f, const struct identity *id, __u64 at)
 		return errno == EWOULDBLOCK ? fail(-E_LOCKED, "%s: another command is writing it", f->path) :
 			fail_path(f->path, -errno);
 	if (!id->size)
-		c->sequence = 0;
+		c->sequence = c->options_sequence = 0;
 	else if (!is_same(id, c) || id->size != c->file_size)
 		err = read_on(f);
 	if (err)
@@ -216,7 +218,7 @@ static int file_open(struct sink *s)
 	f->is_regular = S_ISREG(id.mode);
 	if (f->is_regular)
 		return regular_open(f, &id, (__u64)now);
-	s->c->sequence = 0;
+	s->c->sequence = s->c->options_sequence = 0;
 	s->c->file_size = s->c->file_dev = s->c->file_ino = s->c->file_born = 0;
 	return 0;
 }

@@ -74,7 +74,7 @@ static int tcp_open(struct sink *s)
 		err = connect_to(s);
 	if (err)
 		return tcp_fail(s, err);
-	s->c->sequence = 0;
+	s->c->sequence = s->c->options_sequence = 0;
 	return 0;
 }
 
