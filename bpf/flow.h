@@ -6,14 +6,14 @@
  * Contract between the kernel function flows and lib/flowtable.c. An instance has,
  * below kf/<instance>/:
  *
- *   index    HASH of struct flow_key to a slot: the flows that packets are counted to
+ *   keys     HASH of struct flow_key to a slot: the flows that packets are counted to
  *   records  ARRAY of struct flow_rec by slot, memory-mapped
- *   ring     ARRAY of u32, memory-mapped: free slots, at positions head..tail of ends
+ *   ring     ARRAY of u64, memory-mapped: free slots, at positions head..tail of ends
  *   ends     ARRAY of one struct flow_ends, memory-mapped
  *   config   ARRAY of one struct flow_config, memory-mapped
  *   places   ARRAY of struct flow_place, memory-mapped: where packets are seen
  *   stats    per-CPU ARRAY of struct flow_stat, by place
- *   frags    LRU_HASH of struct flow_frag to ports: which flow later fragments belong to
+ *   frags    LRU_HASH of struct flow_frag to flow_frag_ports: whose flow later fragments are of
  *   collector/<n>/state  ARRAY of one struct flow_collector, memory-mapped
  *   collector/<n>/lines  ARRAY of struct flow_line by slot, memory-mapped
  *
@@ -25,7 +25,7 @@
  *
  * Life of a slot, who makes the step:
  *   FREE    -> NEW      packet path, having popped it off the ring
- *   NEW     -> LIVE     packet path, its key is in the index
+ *   NEW     -> LIVE     packet path, its key is in keys
  *   NEW     -> ORPHAN   packet path, another CPU was first with this key; never counted
  *   LIVE    -> CLOSING  user space, under the instance's lock; then the key is deleted
  *   CLOSING -> CLOSED   user space, after a grace period: counters are final
@@ -70,7 +70,10 @@ struct flow_rec {
 	__u32 ttl_min, ttl_max;
 	__u32 in_ifindex;     /* egress of a forwarded packet: where it came in; else 0 */
 	__u8 tos;             /* of the first packet: TOS byte or traffic class */
-	__u8 reserved[11];
+	__u8 reserved[3];
+	__u32 tag;            /* checksum of the key: an element of keys that was given to
+			       * another key while a packet looked it up does not fit */
+	__u8 reserved2[4];
 	/* line 1: written when the slot is taken, and rarely after */
 	struct flow_key key;
 	__u32 begin[FLOW_COLLECTORS]; /* low half of jiffies64: first packet of the interval
@@ -97,8 +100,9 @@ struct flow_line {
 };
 
 /* Free slots are ring[head & mask] .. ring[(tail - 1) & mask]. Packets pop at head by
- * compare-and-swap. User space pushes: entries first, then freeing = the new tail, then
- * the slots' states, then tail; freeing != tail tells a run killed in between. The ring starts
+ * compare-and-swap. User space pushes: entries and config->flushing first, then freeing =
+ * the new tail, then the slots' states and flushed = flushing, then tail; freeing != tail
+ * tells a run killed in between, which the next one finishes. The ring starts
  * as 0, 1, 2 ...: slots from head on were never used. */
 struct flow_ends {
 	__u64 head;
@@ -115,8 +119,9 @@ struct flow_config {
 	__u32 reserved;
 	__u64 active_us;      /* report a flow that goes on this long after its last report; 0: each run */
 	__u64 idle_us;        /* close a flow after this long without a packet; 0: never */
-	__u64 flushed_flows, flushed_packets, flushed_octets; /* dropped unsent by the operator */
-	__u64 reserved2[6];
+	struct flow_flushed { __u64 flows, packets, octets; } flushed; /* dropped unsent by the operator */
+	struct flow_flushed flushing; /* will be those with freeing */
+	__u64 reserved2[3];
 };
 
 /* Where packets are seen: an interface's direction. A place keeps its number while any
@@ -139,7 +144,7 @@ enum flow_ignored {
 	FLOW_IGNORED_SAMPLED,   /* not this one of N */
 	FLOW_IGNORED_NOT_IP,    /* ARP and other EtherTypes */
 	FLOW_IGNORED_MALFORMED, /* no whole IP header, or a wrong one */
-	FLOW_IGNORED_ERROR,     /* the index refused the key */
+	FLOW_IGNORED_ERROR,     /* keys refused the key */
 	FLOW_IGNORED_CAUSES,
 };
 
@@ -154,15 +159,19 @@ struct flow_stat {
 	__u64 sampler;
 };
 
+/* What the fragments of a datagram have in common (IPv6: not the protocol, RFC 8200 4.5). */
 struct flow_frag {
 	__u32 src[4], dst[4];
 	__u32 id;
+	__u16 vlan[2];
 	__u16 place;
-	__u8 proto;
-	__u8 reserved;
+	__u8 proto;           /* IPv6: 0 */
+	__u8 family;
 };
 struct flow_frag_ports {
 	__u16 sport, dport;
+	__u8 proto;
+	__u8 reserved[3];
 };
 
 /* Constants of each loaded copy of the program (.rodata.place). */
@@ -198,7 +207,7 @@ _Static_assert(sizeof(struct flow_ends) == 128, "ABI");
 _Static_assert(sizeof(struct flow_config) == 104, "ABI");
 _Static_assert(sizeof(struct flow_place) == 64, "ABI");
 _Static_assert(sizeof(struct flow_stat) == 144, "ABI");
-_Static_assert(sizeof(struct flow_frag) == 40, "ABI");
+_Static_assert(sizeof(struct flow_frag) == 44, "ABI");
 _Static_assert(sizeof(struct flow_collector) == 512, "ABI");
 
 #endif

@@ -1,14 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "flowtable.h"
 #include "kf.h"
 #include "limits.h"
 
 #include "connlimit.skel.h"
+#include "flows.skel.h"
 #include "ratelimit.skel.h"
+
+int kf_probe_atomics(const char *what)
+{
+	const struct bpf_insn code[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0 },
+		{ .code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = 10, .src_reg = 0, .off = -8 },
+		{ .code = BPF_STX | BPF_ATOMIC | BPF_DW, .dst_reg = 10, .src_reg = 0, .off = -8, .imm = BPF_CMPXCHG },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "l3af_probe", "GPL", code, sizeof(code) / sizeof(code[0]), NULL);
+
+	if (fd >= 0)
+		return close(fd);
+	if (fd == -EINVAL)
+		return fail(-EOPNOTSUPP, "%s need BPF atomic operations, which this kernel does not have "
+			    "(Linux 5.12 and later do)", what);
+	return fail_errno(fd, "cannot load a BPF program");
+}
 
 /* struct limit_place is the whole of its section. */
 static int prepare_place(const struct bpffs *b, const char *instance, struct bpf_object *obj,
@@ -43,7 +66,15 @@ static const struct kf connlimit = {
 	.instance_up = limits_watch,
 };
 
-const struct kf *const kf_all[] = { &ratelimit, &connlimit, NULL };
+static const struct kf flows = {
+	.name = "flows",
+	.help = "count packets by flow, for export by IPFIX",
+	.hooks = 1 << HOOK_TC_INGRESS | 1 << HOOK_TC_EGRESS,
+	.bytes = flows__elf_bytes,
+	.prepare = flowtable_prepare,
+};
+
+const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, NULL };
 
 const struct kf *kf_find(const char *name)
 {

@@ -29,6 +29,10 @@ struct kf {
 extern const struct kf *const kf_all[]; /* NULL-terminated */
 const struct kf *kf_find(const char *name);
 
+/* Without compare-and-swap no count is exact: ask the kernel by loading one. what needs
+ * it, plural, for the message. Prints its errors. */
+must_use int kf_probe_atomics(const char *what);
+
 /* kf/INSTANCE/MAP; an fd, -ENOENT where the instance is not loaded. Prints nothing. */
 must_use int kf_map(const struct bpffs *b, const char *instance, const char *map);
 
