@@ -2,7 +2,6 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "bpffs.h"
 #include "chain.h"
@@ -194,9 +193,7 @@ static void row_limit(struct table *t, const struct limit_rule *rule)
 
 static void row_counts(struct table *t, const struct limit_row *row)
 {
-	time_t since = (time_t)row->rule->since;
-	char text[64] = "";
-	struct tm tm;
+	char text[64];
 
 	table_u64(t, "use", row->use);
 	if (row->busiest.id)
@@ -207,8 +204,7 @@ static void row_counts(struct table *t, const struct limit_row *row)
 	table_u64(t, "reset", row->stat.reset);
 	table_u64(t, "suppressed", row->stat.suppressed);
 	table_bool(t, "enforced", row->is_enforced);
-	if (gmtime_r(&since, &tm) && strftime(text, sizeof(text), "%FT%TZ", &tm))
-		table_str(t, "since", "%s", text);
+	table_str(t, "since", "%s", format_time(row->rule->since, text, sizeof(text)));
 }
 
 static int row_add(const struct limit_row *row, void *arg)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,6 @@
 #include "flows.h"
 #include "kf.h"
 #include "out.h"
-
-#define IDLE_DEFAULT_US 15000000
 
 const char *const flow_direction_words[] = { "ingress", "egress", NULL };
 
@@ -129,7 +128,7 @@ static int instance_new(const struct run *run, const struct bpffs *b, const char
 	const struct flow_settings s = {
 		.max = r->max ? *r->max : FLOW_MAX_DEFAULT,
 		.active_us = r->active_us ? *r->active_us : 0,
-		.idle_us = r->idle_us ? *r->idle_us : IDLE_DEFAULT_US,
+		.idle_us = r->idle_us ? *r->idle_us : FLOW_IDLE_DEFAULT_US,
 	};
 	int err;
 
@@ -251,8 +250,8 @@ static int check_instance(const struct runnings *all, const struct flows_request
 /* After a failure: an instance that was made for nothing goes again. */
 static int undo_instance(const struct run *run, const struct bpffs *b, const char *instance, int err)
 {
-	if (chain_instance_members(b, instance) || !flowtable_remove(run, b, instance))
-		return err;
+	if (!chain_instance_members(b, instance) && flowtable_remove(run, b, instance))
+		warn("instance %s was made and stays; l3afctl flows disable removes it", instance);
 	return err;
 }
 
@@ -282,8 +281,8 @@ int flows_enable(const struct run *run, const struct bpffs *b, const struct flow
  */
 static void unsent_add(struct flows_unsent *u, const struct flow_rec *rec, __u64 packets, __u64 octets)
 {
-	if (!packets && !octets)
-		return;
+	if (!packets)
+		return; /* octets alone: a packet is being counted */
 	u->flows++;
 	u->closed += FLOW_STATE(rec->life) == FLOW_CLOSED;
 	u->packets += packets;
@@ -361,31 +360,38 @@ static bool is_wanted(const struct running *r, const bool is_off[2], const char 
 	return is_off[r->direction] && (!instance || !strcmp(r->instance, instance));
 }
 
+/* How many members of the i-th one's instance are to go; 0: an earlier one told it. */
+static int count_wanted(const struct runnings *all, int i, const bool is_off[2], const char *instance)
+{
+	int n = 0;
+
+	for (int j = 0; j < all->n; j++) {
+		if (strcmp(all->r[j].instance, all->r[i].instance) || !is_wanted(&all->r[j], is_off, instance))
+			continue;
+		if (j < i)
+			return 0;
+		n++;
+	}
+	return n;
+}
+
 /* Once for each instance that lost a member; and for the one that was asked for. */
 static int settle_instances(const struct run *run, const struct bpffs *b, const struct runnings *all,
 			    const bool is_off[2], const char *instance)
 {
+	const char *asked = instance ? instance : FLOW_KF;
 	bool is_settled = false;
 	int err = 0;
 
 	for (int i = 0; !err && i < all->n; i++) {
-		const char *name = all->r[i].instance;
-		int removed = 0;
+		int n = is_wanted(&all->r[i], is_off, instance) ? count_wanted(all, i, is_off, instance) : 0;
 
-		for (int j = 0; j < all->n; j++) {
-			if (strcmp(all->r[j].instance, name) || !is_wanted(&all->r[j], is_off, instance))
-				continue;
-			if (!removed++ && j < i)
-				break; /* it had its turn */
-		}
-		if (!removed || !is_wanted(&all->r[i], is_off, instance))
+		if (!n)
 			continue;
-		err = settle_instance(run, b, name, removed);
-		is_settled = is_settled || !strcmp(name, instance ? instance : FLOW_KF);
+		err = settle_instance(run, b, all->r[i].instance, n);
+		is_settled = is_settled || !strcmp(all->r[i].instance, asked);
 	}
-	if (err || is_settled)
-		return err;
-	return settle_instance(run, b, instance ? instance : FLOW_KF, 0);
+	return err || is_settled ? err : settle_instance(run, b, asked, 0);
 }
 
 int flows_disable(const struct run *run, const struct bpffs *b, const struct iface *dev, const bool is_off[2],

@@ -125,7 +125,7 @@ int flow_rates_read(struct flow_rates *r, const struct flowtable *t)
 
 __u64 flow_rate(const struct flow_rates *r, __u64 count)
 {
-	return r->span_us ? (__u64)((unsigned __int128)count * 1000000 / r->span_us) : 0;
+	return r->span_us ? (__u64)(((unsigned __int128)count * 1000000 + r->span_us / 2) / r->span_us) : 0;
 }
 
 /* The flows found so far, or the best of them. */

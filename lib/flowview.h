@@ -39,7 +39,7 @@ struct flow_rates {
 static inline void flow_rates_free(struct flow_rates *r) { free(r->slot); }
 #define auto_rates __attribute__((cleanup(flow_rates_free)))
 must_use int flow_rates_read(struct flow_rates *r, const struct flowtable *t);
-/* Of a count in the span, per second. */
+/* Of a count in the span, per second, rounded. */
 __u64 flow_rate(const struct flow_rates *r, __u64 count);
 
 enum flow_by { FLOW_BY_OCTETS, FLOW_BY_PACKETS, FLOW_BY_RATE, FLOW_BY_SLOT };

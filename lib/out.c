@@ -484,6 +484,17 @@ int tables_print(const struct run *run, const struct table_part *parts)
 	return 0;
 }
 
+static void row_lines(const struct table *t, const struct cell *row)
+{
+	for (int i = 0; i < t->n_cols; i++) {
+		if (!t->cols[i].head)
+			continue;
+		printf("%s: ", t->cols[i].head);
+		cell_text(stdout, t->cols[i].type, &row[i]);
+		putchar('\n');
+	}
+}
+
 int table_print_one(const struct run *run, const struct table *t)
 {
 	if (!t || t->is_short_of_memory)
@@ -492,14 +503,25 @@ int table_print_one(const struct run *run, const struct table *t)
 	if (run->json) {
 		row_json(stdout, t, t->cells);
 		putchar('\n');
+	} else {
+		row_lines(t, t->cells);
+	}
+	return 0;
+}
+
+int table_print_each(const struct run *run, const struct table *t)
+{
+	if (!t || t->is_short_of_memory)
+		return no_memory();
+	if (run->json) {
+		rows_json(t);
+		putchar('\n');
 		return 0;
 	}
-	for (int i = 0; i < t->n_cols; i++) {
-		if (!t->cols[i].head)
-			continue;
-		printf("%s: ", t->cols[i].head);
-		cell_text(stdout, t->cols[i].type, &t->cells[i]);
-		putchar('\n');
+	for (int i = 0; i < t->n_rows; i++) {
+		if (i)
+			putchar('\n');
+		row_lines(t, t->cells + i * t->n_cols);
 	}
 	return 0;
 }

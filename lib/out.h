@@ -55,6 +55,8 @@ void table_count(struct table *t, const char *key, const char *name, __u64 v); /
  * "heading: value", or one JSON object. */
 must_use int table_print(const struct run *run, struct table *t);
 must_use int table_print_one(const struct run *run, const struct table *t);
+/* The same of each row: such lines with empty ones between, or a JSON array. */
+must_use int table_print_each(const struct run *run, const struct table *t);
 /* Several listings in one answer: {"KEY":[...],...}, or text with an empty line between
  * those that have rows. parts ends with .key = NULL. */
 struct table_part {

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include "parse.h"
 
 struct unit {
@@ -307,6 +308,16 @@ const char *format_duration(__u64 us, char *buf, size_t size)
 	while (us % u->us)
 		u++;
 	snprintf(buf, size, "%" PRIu64 "%s", (uint64_t)(us / u->us), u->word);
+	return buf;
+}
+
+const char *format_time(__u64 seconds, char *buf, size_t size)
+{
+	time_t when = (time_t)seconds;
+	struct tm tm;
+
+	if (!gmtime_r(&when, &tm) || !strftime(buf, size, "%FT%TZ", &tm))
+		*buf = 0;
 	return buf;
 }
 

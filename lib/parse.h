@@ -94,6 +94,7 @@ const char *format_addr(const struct addr *a, char *buf, size_t size);
 const char *format_ports(const struct ports *p, char *buf, size_t size);
 const char *format_rate(const struct rate *r, char *buf, size_t size);
 const char *format_duration(__u64 us, char *buf, size_t size);
+const char *format_time(__u64 seconds, char *buf, size_t size); /* of the epoch: 2026-11-20T10:00:00Z */
 const char *format_proto(int proto, char *buf, size_t size); /* its name, or its number */
 const char *format_flow(const struct flow_tuple *f, char *buf, size_t size);
 bool proto_has_ports(int proto);
