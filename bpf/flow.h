@@ -90,11 +90,11 @@ struct flow_rec {
  * slot's; else nothing was told. */
 struct flow_line {
 	__u64 packets, octets;
-	__u32 begin;          /* of an interval that was read and not yet sent; valid with is_begun */
+	__u32 begin;          /* of an interval that was read and not yet sent */
 	__u32 reported;       /* low half of jiffies64: the last report */
 	__u16 generation;
-	__u8 is_begun;
-	__u8 reserved[5];
+	__u16 begun;          /* generation whose interval's first packet is in begin; 0: none */
+	__u8 reserved[4];
 };
 
 /* Free slots are ring[head & mask] .. ring[(tail - 1) & mask]. Packets pop at head by
@@ -199,11 +199,14 @@ struct flow_collector {
 	__u64 succeeded_at;   /* end of the last run without error */
 	__u64 failed_at;      /* of the last run with one */
 	__s32 failure;        /* its -errno; 0: the last run succeeded */
-	__u32 reserved2;
+	__u32 options_sequence; /* as sequence, of observation domain 0 */
 	__u64 messages, octets, records; /* sent; records with those of options */
 	__u64 flows, flow_packets, flow_octets; /* sent as flow records */
 	__u64 file_dev, file_ino, file_size; /* FILE: what was committed, up to this size */
-	__u64 reserved3[16];
+	__u64 file_born;      /* its birth, ns; 0: the file system does not know */
+	__u64 file_at;        /* the time that patterns in its name stand for */
+	__u64 file_pending;   /* octets being written behind file_size; 0: none */
+	__u64 reserved3[13];
 };
 
 _Static_assert(sizeof(struct flow_key) == 44, "ABI");
