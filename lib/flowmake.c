@@ -173,23 +173,6 @@ int flowtable_make(const struct bpffs *b, const char *instance, const struct flo
 	return fail_errno(err ? err : undo, "cannot make the maps of instance %.15s", instance);
 }
 
-/* Whoever is at work has ended; who comes now finds the directory gone. */
-static int wait_for_all(const struct run *run, const struct flowtable *t)
-{
-	char who[300];
-	int err;
-
-	snprintf(who, sizeof(who), "instance %s", t->instance);
-	err = flow_lock(run, t->lock, who);
-	for (int i = 0; !err && i < FLOW_COLLECTORS; i++) {
-		if (!t->peer[i].state)
-			continue;
-		snprintf(who, sizeof(who), "collector %s", t->peer[i].state->name);
-		err = flow_lock(run, t->peer[i].lock, who);
-	}
-	return err;
-}
-
 int flowtable_remove(const struct run *run, const struct bpffs *b, const char *instance)
 {
 	auto_flowtable struct flowtable t = FLOWTABLE_INIT;
@@ -198,7 +181,7 @@ int flowtable_remove(const struct run *run, const struct bpffs *b, const char *i
 
 	if (ret <= 0)
 		return ret;
-	ret = wait_for_all(run, &t);
+	ret = flowtable_lock_all(run, &t);
 	if (ret)
 		return ret;
 	snprintf(dir, sizeof(dir), "kf/%.15s", instance);
