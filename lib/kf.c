@@ -3,10 +3,12 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cleanup.h"
 #include "flowtable.h"
 #include "kf.h"
 #include "limits.h"
@@ -90,6 +92,23 @@ int kf_map(const struct bpffs *b, const char *instance, const char *map)
 
 	snprintf(path, sizeof(path), "kf/%s/%s", instance, map);
 	return bpffs_get(b, path);
+}
+
+bool kf_runs_on(int map, __u32 prog_id)
+{
+	auto_fd int prog = bpf_prog_get_fd_by_id(prog_id);
+	struct bpf_map_info map_info = { 0 };
+	struct bpf_prog_info info = { 0 };
+	__u32 ids[32], len = sizeof(map_info), prog_len = sizeof(info);
+
+	info.nr_map_ids = sizeof(ids) / sizeof(ids[0]);
+	info.map_ids = (__u64)(uintptr_t)ids;
+	if (prog < 0 || bpf_obj_get_info_by_fd(map, &map_info, &len) || bpf_obj_get_info_by_fd(prog, &info, &prog_len))
+		return true;
+	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++)
+		if (ids[i] == map_info.id)
+			return true;
+	return false;
 }
 
 static int map_prepare(const struct bpffs *b, const char *instance, struct bpf_map *map)
