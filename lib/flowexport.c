@@ -11,8 +11,10 @@
 
 #include "cleanup.h"
 #include "flowexport.h"
+#include "flowfull.h"
 #include "flowinterval.h"
 #include "flowpair.h"
+#include "flows.h"
 
 #define TEMPLATE_MESSAGES 256 /* UDP: templates again after so many */
 #define PROGRESS_US 1000000   /* work that is longer shows how far it is */
@@ -502,11 +504,18 @@ static int send_fitting(struct job *j)
 
 static void remember(struct job *j, int err)
 {
+	const char *name = j->what->collector, *instance = j->t.instance;
+	bool is_default = !strcmp(instance, FLOW_KF);
+
 	if (err)
 		j->c->failed_at = (__u64)time(NULL);
 	else
 		j->c->succeeded_at = (__u64)time(NULL);
 	j->c->failure = err == -E_USAGE ? -EINVAL : err == -E_LOCKED ? -EBUSY : err;
+	if (err && !j->c->succeeded_at && !j->c->flows)
+		warn("%s was never reached: flows are kept for it until it is, or until it is forgotten: "
+		     "l3afctl flows collector remove %s%s%s", name, name, is_default ? "" : " instance ",
+		     is_default ? "" : instance);
 }
 
 static int job_run(struct job *j)
@@ -529,7 +538,10 @@ static int job_run(struct job *j)
 	if (!err)
 		err = send_fitting(j);
 	remember(j, err);
-	return err ? err : free_slots(j);
+	if (!err)
+		err = free_slots(j);
+	flow_warn_full(&j->t, j->c);
+	return err;
 }
 
 int flow_export(const struct run *run, const struct flow_export *what, struct flow_exported *sent)
