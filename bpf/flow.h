@@ -7,6 +7,7 @@
  * below kf/<instance>/:
  *
  *   keys     HASH of struct flow_key to a slot: the flows that packets are counted to
+ *   hints    ARRAY of struct flow_hints: slots by a hash of their keys, a cache
  *   records  ARRAY of struct flow_rec by slot, memory-mapped
  *   ring     ARRAY of u64, memory-mapped: free slots, at positions head..tail of ends
  *   ends     ARRAY of one struct flow_ends, memory-mapped
@@ -19,8 +20,8 @@
  *
  * Exactness (each line is a test): counters of a record only grow, by atomic adds; a
  * collector's lines are written by exports to it alone, so that deltas telescope; after
- * a key is deleted and a grace period has passed no program can hold its slot, what is
- * read then is final; a slot is free again only when every collector has all of that;
+ * a flow is CLOSING, its key deleted and a grace period over no program can hold its slot
+ * (one found by a hint was LIVE in that program's own lifetime), what is read then is final; a slot is free again only when every collector has all of that;
  * a packet that cannot be counted to a flow is counted as ignored, by cause.
  *
  * Life of a slot, who makes the step:
@@ -70,10 +71,7 @@ struct flow_rec {
 	__u32 ttl_min, ttl_max;
 	__u32 in_ifindex;     /* egress of a forwarded packet: where it came in; else 0 */
 	__u8 tos;             /* of the first packet: TOS byte or traffic class */
-	__u8 reserved[3];
-	__u32 tag;            /* checksum of the key: an element of keys that was given to
-			       * another key while a packet looked it up does not fit */
-	__u8 reserved2[4];
+	__u8 reserved[11];
 	/* line 1: written when the slot is taken, and rarely after */
 	struct flow_key key;
 	__u32 begin[FLOW_COLLECTORS]; /* low half of jiffies64: first packet of the interval
@@ -174,10 +172,18 @@ struct flow_frag_ports {
 	__u8 reserved[3];
 };
 
+/* A set of hints: hash of the key << 32 | slot each. One that is old does no harm: it
+ * leads to a record that is not LIVE, or of another key. */
+#define FLOW_HINTS 8
+struct flow_hints {
+	__u64 cell[FLOW_HINTS];
+};
+
 /* Constants of each loaded copy of the program (.rodata.place). */
 struct flow_here {
 	__u32 place;
 	__u32 direction;
+	__u32 hints_shift;    /* 64 - log2 of the sets of hints */
 };
 
 /* What the kernel remembers of a collector. */
@@ -200,7 +206,8 @@ struct flow_collector {
 	__u64 file_born;      /* its birth, ns; 0: the file system does not know */
 	__u64 file_at;        /* the time that patterns in its name stand for */
 	__u64 file_pending;   /* octets being written behind file_size; 0: none */
-	__u64 reserved3[13];
+	__u64 refused;        /* FLOW_IGNORED_FULL packets of all places at the end of the last run */
+	__u64 reserved3[12];
 };
 
 _Static_assert(sizeof(struct flow_key) == 44, "ABI");
@@ -211,6 +218,7 @@ _Static_assert(sizeof(struct flow_config) == 104, "ABI");
 _Static_assert(sizeof(struct flow_place) == 64, "ABI");
 _Static_assert(sizeof(struct flow_stat) == 144, "ABI");
 _Static_assert(sizeof(struct flow_frag) == 44, "ABI");
+_Static_assert(sizeof(struct flow_hints) == 64, "ABI");
 _Static_assert(sizeof(struct flow_collector) == 512, "ABI");
 
 #endif

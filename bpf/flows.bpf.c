@@ -21,6 +21,15 @@ struct {
 	__type(value, __u32);
 } keys SEC(".maps");
 
+/* mmapable: so that a set is a cache line */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow_hints);
+} hints SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -78,13 +87,14 @@ struct {
 /* A packet, as it is counted. */
 struct seen {
 	struct flow_key key;
-	__u32 tag;
+	__u32 reserved;
+	__u64 hash;
 	__u64 now;
 	__u32 packets, octets;
 	__u32 flags;
 	__u32 in_ifindex;
 	__u8 ttl, tos;
-	__u8 reserved[6];
+	__u8 reserved2[6];
 };
 
 /*
@@ -215,14 +225,24 @@ static __always_inline void read_key(const struct pkt *p, void *end, struct seen
 	}
 }
 
-static __always_inline __u32 key_tag(const struct flow_key *key)
+/* The words of a key, without the last half one. */
+#define KEY_WORDS 5
+static __always_inline __u64 key_hash(const struct flow_key *key)
 {
-	const __u32 *w = (const __u32 *)key;
-	__u32 tag = w[10];
+	const __u64 *w = (const __u64 *)key;
 
-	for (int i = 0; i < 10; i++)
-		tag = tag * 31 + w[i];
-	return tag;
+	return w[0] * 0x9e3779b97f4a7c15 + w[1] * 0xc2b2ae3d27d4eb4f + w[2] * 0xff51afd7ed558ccd +
+	       w[3] * 0xd6e8feb86659fd93 + w[4] * 0xa0761d6478bd642f + ((__u32 *)w)[10] * 0xe7037ed1a0b428db;
+}
+
+static __always_inline bool key_is(const struct flow_key *a, const struct flow_key *b)
+{
+	const __u64 *v = (const __u64 *)a, *w = (const __u64 *)b;
+	__u64 differ = ((__u32 *)v)[10] ^ ((__u32 *)w)[10];
+
+	for (int i = 0; i < KEY_WORDS; i++)
+		differ |= v[i] ^ w[i];
+	return !differ;
 }
 
 /*
@@ -272,16 +292,78 @@ static __always_inline void rec_count(struct flow_rec *rec, const struct seen *s
 		begin_intervals(rec, s->now);
 }
 
-static __always_inline struct flow_rec *rec_find(const struct seen *s)
+static __always_inline struct flow_hints *hints_of(__u64 hash)
 {
-	__u32 *in = bpf_map_lookup_elem(&keys, &s->key), slot;
+	__u32 set = hash >> here.hints_shift;
+
+	return bpf_map_lookup_elem(&hints, &set);
+}
+
+static __always_inline __u32 hint_tag(__u64 hash)
+{
+	return hash >> 8;
+}
+
+/* Once it was seen LIVE, a record stays this flow's for as long as this program runs:
+ * that comes first. */
+static __always_inline struct flow_rec *rec_hinted(const struct seen *s)
+{
+	struct flow_hints *set = hints_of(s->hash);
+	struct flow_rec *rec;
+	__u32 slot, life;
+	__u64 cell = 0;
+
+	if (!set)
+		return NULL;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < FLOW_HINTS; i++) {
+		cell = *(volatile __u64 *)&set->cell[(s->hash + i) & (FLOW_HINTS - 1)];
+		if (cell >> 32 == hint_tag(s->hash))
+			break;
+	}
+	slot = cell;
+	rec = bpf_map_lookup_elem(&records, &slot);
+	if (!rec)
+		return NULL;
+	life = *(volatile __u32 *)&rec->life;
+	if (FLOW_STATE(life) != FLOW_LIVE)
+		return NULL;
+	/* an address that depends on life is not read before it, on any processor */
+	asm volatile("%0 &= 0" : "+r"(life));
+	return key_is((void *)&rec->key + life, &s->key) ? rec : NULL;
+}
+
+/* In the first cell that is free or was its own, or in the place of any. */
+static __always_inline void hint_leave(const struct seen *s, __u32 slot)
+{
+	struct flow_hints *set = hints_of(s->hash);
+	__u32 at = s->hash ^ s->now;
+
+	if (!set)
+		return;
+	for (__u32 i = 0; i < FLOW_HINTS; i++) {
+		__u32 k = (s->hash + i) & (FLOW_HINTS - 1);
+		__u64 cell = *(volatile __u64 *)&set->cell[k];
+
+		if (!cell || cell >> 32 == hint_tag(s->hash)) {
+			at = k;
+			break;
+		}
+	}
+	*(volatile __u64 *)&set->cell[at & (FLOW_HINTS - 1)] = (__u64)hint_tag(s->hash) << 32 | slot;
+}
+
+/* An element of keys may have been given to another key just now: the record knows. */
+static __always_inline struct flow_rec *rec_find(const struct seen *s, __u32 *slot)
+{
+	__u32 *in = bpf_map_lookup_elem(&keys, &s->key);
 	struct flow_rec *rec;
 
 	if (!in)
 		return NULL;
-	slot = *(volatile __u32 *)in;
-	rec = bpf_map_lookup_elem(&records, &slot);
-	return rec && rec->tag == s->tag ? rec : NULL;
+	*slot = *(volatile __u32 *)in;
+	rec = bpf_map_lookup_elem(&records, slot);
+	return rec && key_is(&rec->key, &s->key) ? rec : NULL;
 }
 
 /* A free slot, or a cause of enum flow_ignored as a negative number. */
@@ -321,50 +403,53 @@ static __always_inline void rec_init(struct flow_rec *rec, const struct seen *s,
 	rec->ttl_min = rec->ttl_max = s->ttl;
 	rec->in_ifindex = s->in_ifindex;
 	rec->tos = s->tos;
-	rec->tag = s->tag;
 	rec->key = s->key;
 	__builtin_memset(rec->begin, 0, sizeof(rec->begin));
 	*(volatile __u32 *)&rec->life = FLOW_LIFE(generation, FLOW_REASON_NONE, FLOW_NEW);
 }
 
 /* A flow with its first packet counted: MADE; AGAIN: it is there by now. */
-static __always_inline int rec_make(const struct seen *s)
+static __always_inline int rec_make(const struct seen *s, __u32 *slot)
 {
-	__u32 slot = 0, generation;
+	__u32 generation;
 	struct flow_rec *rec;
-	int err = slot_pop(&slot);
+	int err = slot_pop(slot);
 
 	if (err)
 		return err;
-	rec = bpf_map_lookup_elem(&records, &slot);
+	rec = bpf_map_lookup_elem(&records, slot);
 	if (!rec)
 		return -1 - FLOW_IGNORED_ERROR;
 	generation = (rec->life >> 16) + 1;
 	if (generation > 0xffff)
 		generation = 1;
 	rec_init(rec, s, generation);
-	err = bpf_map_update_elem(&keys, &s->key, &slot, BPF_NOEXIST);
+	err = bpf_map_update_elem(&keys, &s->key, slot, BPF_NOEXIST);
 	__sync_lock_test_and_set(&rec->life, FLOW_LIFE(generation, FLOW_REASON_NONE, err ? FLOW_ORPHAN : FLOW_LIVE));
 	return !err ? MADE : err == -17 /* EEXIST */ ? AGAIN : -1 - FLOW_IGNORED_ERROR;
 }
 
-/* 0: counted; else -1 - cause. */
-static __noinline int count_first(struct seen *s, struct flow_stat *stat)
+/* Without a hint. 0: counted; else -1 - cause. */
+static __noinline int count_found(struct seen *s, struct flow_stat *stat)
 {
 	struct flow_rec *rec;
+	__u32 slot = 0;
+	int ret;
 
 	for (int i = 0; i < MAKE_TRIES; i++) {
-		int ret = rec_make(s);
-
-		if (ret == MADE)
-			stat->flows++;
-		if (ret != AGAIN)
-			return ret;
-		rec = rec_find(s);
+		rec = rec_find(s, &slot);
 		if (rec) {
 			rec_count(rec, s);
+			hint_leave(s, slot);
 			return 0;
 		}
+		ret = rec_make(s, &slot);
+		if (ret == MADE) {
+			stat->flows++;
+			hint_leave(s, slot);
+		}
+		if (ret != AGAIN)
+			return ret;
 	}
 	return -1 - FLOW_IGNORED_ERROR;
 }
@@ -417,7 +502,7 @@ static __always_inline int look_at(struct __sk_buff *skb, struct seen *s, struct
 		read_l4(&p, end, s->octets, s);
 	if (__builtin_expect(p.flags & PKT_FRAGMENT, 0))
 		join_fragments(s, p.frag_id, p.flags & PKT_L4);
-	s->tag = key_tag(&s->key);
+	s->hash = key_hash(&s->key);
 	return 0;
 }
 
@@ -438,13 +523,13 @@ int flows(struct __sk_buff *skb)
 	stat->packets += s.packets;
 	stat->octets += s.octets;
 	if (!ret) {
-		rec = rec_find(&s);
+		rec = rec_hinted(&s);
 		if (__builtin_expect(!!rec, 1)) {
 			rec_count(rec, &s);
 			return TC_ACT_UNSPEC;
 		}
 		s.in_ifindex = here.direction == FLOW_EGRESS ? skb->ingress_ifindex : 0;
-		ret = count_first(&s, stat);
+		ret = count_found(&s, stat);
 	}
 	if (ret)
 		ignore(stat, &s, -1 - ret);

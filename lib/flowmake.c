@@ -22,6 +22,7 @@ const struct flow_map flow_maps[] = {
 	[FLOW_MAP_CONFIG] = { "config", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow_config), BPF_F_MMAPABLE },
 	[FLOW_MAP_PLACES] = { "places", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow_place), BPF_F_MMAPABLE },
 	[FLOW_MAP_STATS] = { "stats", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct flow_stat), 0 },
+	[FLOW_MAP_HINTS] = { "hints", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow_hints), BPF_F_MMAPABLE },
 	[FLOW_MAP_STATE] = { "state", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow_collector), BPF_F_MMAPABLE },
 	[FLOW_MAP_LINES] = { "lines", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow_line), BPF_F_MMAPABLE },
 };
@@ -33,6 +34,7 @@ static int set_sizes(struct bpf_object *obj, __u32 max)
 {
 	const struct { enum flow_map_id map; __u32 entries; } sized[] = {
 		{ FLOW_MAP_KEYS, max }, { FLOW_MAP_RECORDS, max }, { FLOW_MAP_RING, flow_ring_size(max) },
+		{ FLOW_MAP_HINTS, flow_hints_sets(max) },
 	};
 	int err = 0;
 
@@ -171,23 +173,6 @@ int flowtable_make(const struct bpffs *b, const char *instance, const struct flo
 	return fail_errno(err ? err : undo, "cannot make the maps of instance %.15s", instance);
 }
 
-/* Whoever is at work has ended; who comes now finds the directory gone. */
-static int wait_for_all(const struct run *run, const struct flowtable *t)
-{
-	char who[300];
-	int err;
-
-	snprintf(who, sizeof(who), "instance %s", t->instance);
-	err = flow_lock(run, t->lock, who);
-	for (int i = 0; !err && i < FLOW_COLLECTORS; i++) {
-		if (!t->peer[i].state)
-			continue;
-		snprintf(who, sizeof(who), "collector %s", t->peer[i].state->name);
-		err = flow_lock(run, t->peer[i].lock, who);
-	}
-	return err;
-}
-
 int flowtable_remove(const struct run *run, const struct bpffs *b, const char *instance)
 {
 	auto_flowtable struct flowtable t = FLOWTABLE_INIT;
@@ -196,7 +181,7 @@ int flowtable_remove(const struct run *run, const struct bpffs *b, const char *i
 
 	if (ret <= 0)
 		return ret;
-	ret = wait_for_all(run, &t);
+	ret = flowtable_lock_all(run, &t);
 	if (ret)
 		return ret;
 	snprintf(dir, sizeof(dir), "kf/%.15s", instance);
@@ -238,6 +223,7 @@ int flowtable_prepare(const struct bpffs *b, const char *instance, struct bpf_ob
 	if (place < 0)
 		return place;
 	here.place = (__u32)place;
+	here.hints_shift = 64 - (__u32)__builtin_ctz(flow_hints_sets(t.max));
 	err = rodata ? bpf_map__set_initial_value(rodata, &here, sizeof(here)) : -ENOENT;
 	if (!err)
 		err = set_sizes(obj, t.max);

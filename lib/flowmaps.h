@@ -7,7 +7,7 @@
 
 enum flow_map_id {
 	FLOW_MAP_KEYS, FLOW_MAP_RECORDS, FLOW_MAP_RING, FLOW_MAP_ENDS, FLOW_MAP_CONFIG, FLOW_MAP_PLACES,
-	FLOW_MAP_STATS, FLOW_MAP_STATE, FLOW_MAP_LINES,
+	FLOW_MAP_STATS, FLOW_MAP_HINTS, FLOW_MAP_STATE, FLOW_MAP_LINES,
 };
 struct flow_map {
 	const char *name;
@@ -19,6 +19,12 @@ extern const struct flow_map flow_maps[];
 static inline __u32 flow_ring_size(__u32 max)
 {
 	return max <= 1 ? 1 : 1u << (32 - __builtin_clz(max - 1));
+}
+
+/* Sets of hints: a power of two, so that half of the cells are in use at most. */
+static inline __u32 flow_hints_sets(__u32 max)
+{
+	return flow_ring_size(max) * 2 / FLOW_HINTS;
 }
 
 /* dir/NAME as an fd; -EINVAL where it is not such a map of so many entries. */

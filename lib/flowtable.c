@@ -303,6 +303,21 @@ void flow_unlock(int fd)
 	(void)!flock(fd, LOCK_UN);
 }
 
+int flowtable_lock_all(const struct run *run, const struct flowtable *t)
+{
+	char who[300];
+	int err = 0;
+
+	for (int i = 0; !err && i < FLOW_COLLECTORS; i++) {
+		if (!t->peer[i].state)
+			continue;
+		snprintf(who, sizeof(who), "collector %s", t->peer[i].state->name);
+		err = flow_lock(run, t->peer[i].lock, who);
+	}
+	snprintf(who, sizeof(who), "instance %s", t->instance);
+	return err ? err : flow_lock(run, t->lock, who);
+}
+
 /*
  * Reading.
  */

@@ -69,6 +69,8 @@ must_use int flowtable_remove(const struct run *run, const struct bpffs *b, cons
  * says whose: "instance flows", "collector 192.0.2.1:4739/udp". */
 must_use int flow_lock(const struct run *run, int fd, const char *who);
 void flow_unlock(int fd);
+/* All of an instance's, until t is closed: collectors' first, as an export takes them. */
+must_use int flowtable_lock_all(const struct run *run, const struct flowtable *t);
 
 /* The place of a direction of an interface in this network namespace: existing, or a
  * free one, or one of an interface that is gone and no record refers to any more. Its
