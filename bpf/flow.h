@@ -208,7 +208,8 @@ struct flow_collector {
 	__u64 file_born;      /* its birth, ns; 0: the file system does not know */
 	__u64 file_at;        /* the time that patterns in its name stand for */
 	__u64 file_pending;   /* octets being written behind file_size; 0: none */
-	__u64 reserved3[13];
+	__u64 refused;        /* FLOW_IGNORED_FULL packets of all places at the end of the last run */
+	__u64 reserved3[12];
 };
 
 _Static_assert(sizeof(struct flow_key) == 44, "ABI");

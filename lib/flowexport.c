@@ -11,8 +11,10 @@
 
 #include "cleanup.h"
 #include "flowexport.h"
+#include "flowfull.h"
 #include "flowinterval.h"
 #include "flowpair.h"
+#include "flows.h"
 
 #define TEMPLATE_MESSAGES 256 /* UDP: templates again after so many */
 #define PROGRESS_US 1000000   /* work that is longer shows how far it is */
@@ -35,7 +37,7 @@ struct job {
 	__u32 n_told, n_vacant;
 	__u32 end, at;                 /* slots to look at; the one under way */
 	bool is_scanned;               /* all were */
-	bool is_settled;               /* no error came back to the first flows */
+	struct ipfix_batch *options;   /* sent and not yet committed */
 	bool has_warned;
 	__u32 messages;                /* since the last templates */
 	__u64 templates_us, started_us, shown_us;
@@ -272,27 +274,38 @@ static void batch_commit(struct job *j, const struct ipfix_batch *b)
 	j->sent->records += b->records;
 }
 
-static int batch_send(struct job *j, struct ipfix_batch *b, bool is_settling)
+/* Not committed yet. */
+static int batch_send(struct job *j, struct ipfix_batch *b)
 {
 	__u32 now = export_time(j);
-	int err;
 
 	ipfix_seal(j->x, b, *sequence_of(j, b), now);
 	j->c->exported_at = now;
-	err = sink_send(j->sink, b);
-	if (!err && is_settling)
-		err = sink_settle(j->sink);
+	return sink_send(j->sink, b);
+}
+
+static int templates_send(struct job *j)
+{
+	struct ipfix_batch *b = ipfix_templates(j->x);
+	int err = batch_send(j, b);
+
+	j->messages = 0;
+	j->templates_us = run_now_us();
+	j->c->template_id = ipfix_template_id(j->x);
 	if (!err)
 		batch_commit(j, b);
 	return err;
 }
 
-static int templates_send(struct job *j)
+/* Errors that come late are waited for. */
+static int settle(struct job *j)
 {
-	j->messages = 0;
-	j->templates_us = run_now_us();
-	j->c->template_id = ipfix_template_id(j->x);
-	return batch_send(j, ipfix_templates(j->x), false);
+	int err = sink_settle(j->sink);
+
+	if (!err && j->options)
+		batch_commit(j, j->options);
+	j->options = NULL;
+	return err;
 }
 
 /* On a terminal, where a message would overwrite it. */
@@ -312,16 +325,18 @@ static void progress(struct job *j, bool is_end)
 	j->shown_us = now;
 }
 
-/* A batch of flows. Errors that come late are waited for with the first and the last: a
- * collector that is not there, a path whose MTU is less than was known. */
+/* A batch of flows. The first and the last are settled: a collector that is not there, a
+ * path whose MTU is less than was known. */
 static int flows_send(struct job *j, struct ipfix_batch *b)
 {
 	bool is_last = j->is_scanned && !ipfix_is_pending(j->x);
-	int err = batch_send(j, b, is_last || !j->is_settled);
+	int err = batch_send(j, b);
 
+	if (!err && (j->options || is_last))
+		err = settle(j);
 	if (err)
 		return err;
-	j->is_settled = true;
+	batch_commit(j, b);
 	j->messages += b->messages;
 	progress(j, false);
 	if (j->what->target.kind != SINK_UDP || is_last ||
@@ -430,13 +445,12 @@ static int scan(struct job *j)
 /*
  * The run.
  */
-/* They are sent before any flow. */
+/* They are sent before any flow; where errors come late, committed with the first ones. */
 static int options_send(struct job *j)
 {
 	auto_free struct ipfix_interface *interfaces = calloc(FLOW_PLACES, sizeof(*interfaces));
 	auto_free struct ipfix_sampler *samplers = calloc(FLOW_PLACES, sizeof(*samplers));
 	struct ipfix_options o;
-	struct ipfix_batch *b;
 	int err;
 
 	if (!interfaces || !samplers)
@@ -444,8 +458,11 @@ static int options_send(struct job *j)
 	err = flow_options_read(&j->reader, j->c, interfaces, samplers, &o);
 	if (err)
 		return err;
-	err = ipfix_options(j->x, &o, &b);
-	return err ? fail_errno(err, "cannot export") : batch_send(j, b, true);
+	err = ipfix_options(j->x, &o, &j->options);
+	if (err)
+		return fail_errno(err, "cannot export");
+	err = batch_send(j, j->options);
+	return err || j->what->target.kind == SINK_UDP ? err : settle(j);
 }
 
 static int send_all(struct job *j)
@@ -461,6 +478,8 @@ static int send_all(struct job *j)
 		err = scan(j);
 	while (!err && (b = ipfix_flush(j->x)))
 		err = flows_send(j, b);
+	if (!err && j->options)
+		err = settle(j);
 	progress(j, true);
 	return err ? err : sink_finish(j->sink);
 }
@@ -472,7 +491,8 @@ static int send_fitting(struct job *j)
 	int err = -EMSGSIZE;
 
 	for (int i = 0; err == -EMSGSIZE && i < MTU_TRIES; i++) {
-		j->is_scanned = j->is_settled = false;
+		j->is_scanned = false;
+		j->options = NULL;
 		j->n_told = j->n_vacant = 0;
 		err = send_all(j);
 		sink_end(j);
@@ -484,11 +504,18 @@ static int send_fitting(struct job *j)
 
 static void remember(struct job *j, int err)
 {
+	const char *name = j->what->collector, *instance = j->t.instance;
+	bool is_default = !strcmp(instance, FLOW_KF);
+
 	if (err)
 		j->c->failed_at = (__u64)time(NULL);
 	else
 		j->c->succeeded_at = (__u64)time(NULL);
 	j->c->failure = err == -E_USAGE ? -EINVAL : err == -E_LOCKED ? -EBUSY : err;
+	if (err && !j->c->succeeded_at && !j->c->flows)
+		warn("%s was never reached: flows are kept for it until it is, or until it is forgotten: "
+		     "l3afctl flows collector remove %s%s%s", name, name, is_default ? "" : " instance ",
+		     is_default ? "" : instance);
 }
 
 static int job_run(struct job *j)
@@ -511,7 +538,10 @@ static int job_run(struct job *j)
 	if (!err)
 		err = send_fitting(j);
 	remember(j, err);
-	return err ? err : free_slots(j);
+	if (!err)
+		err = free_slots(j);
+	flow_warn_full(&j->t, j->c);
+	return err;
 }
 
 int flow_export(const struct run *run, const struct flow_export *what, struct flow_exported *sent)

@@ -5,6 +5,7 @@
 #include "flowinterval.h"
 #include "nl.h"
 
+#define AHEAD 24
 #define SELECTOR(place) ((place) + 1) /* selectorId, not 0 */
 
 static bool is_here(const struct flow_place *p, const struct netns *self)
@@ -69,6 +70,10 @@ bool flow_is_due(const struct flow_reader *r, __u32 slot)
 	const struct flow_rec *rec = &r->t->rec[slot];
 	__u32 life = __atomic_load_n(&rec->life, __ATOMIC_ACQUIRE);
 
+	/* a walk over all slots waits for memory more than for anything else */
+	__builtin_prefetch(&rec[AHEAD]);
+	__builtin_prefetch(&rec[AHEAD].key);
+	__builtin_prefetch(&line[2 * AHEAD]);
 	if (!flow_is_there(life))
 		return false;
 	if (line->generation == FLOW_GENERATION(life) &&

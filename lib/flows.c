@@ -394,12 +394,25 @@ static int settle_instances(const struct run *run, const struct bpffs *b, const 
 	return err || is_settled ? err : settle_instance(run, b, asked, 0);
 }
 
+/* Chains whose interface is gone run on no instance any more. */
+static int sweep(const struct run *run, const struct bpffs *b)
+{
+	struct netns self;
+	int err = run->dry_run ? 0 : netns_self(&self);
+
+	if (!err && !run->dry_run)
+		err = chain_sweep(b, &self);
+	return err ? fail_errno(err, "cannot sweep %s", b->dir) : 0;
+}
+
 int flows_disable(const struct run *run, const struct bpffs *b, const struct iface *dev, const bool is_off[2],
 		  const char *instance)
 {
 	auto_runnings struct runnings all = { 0 };
-	int err = runnings_find(b, dev, &all);
+	int err = sweep(run, b);
 
+	if (!err)
+		err = runnings_find(b, dev, &all);
 	for (int i = 0; !err && i < all.n; i++) {
 		if (!is_wanted(&all.r[i], is_off, instance))
 			continue;
@@ -409,21 +422,43 @@ int flows_disable(const struct run *run, const struct bpffs *b, const struct ifa
 	return err ? err : settle_instances(run, b, &all, is_off, instance);
 }
 
+/* Collectors first, as an export does it: flows of a batch that is under way are sent or
+ * dropped, not both. */
+static int lock_all(const struct run *run, const struct flowtable *t)
+{
+	char who[300];
+	int err = 0;
+
+	for (int i = 0; !err && i < FLOW_COLLECTORS; i++) {
+		if (!t->peer[i].state)
+			continue;
+		snprintf(who, sizeof(who), "collector %.255s", t->peer[i].state->name);
+		err = flow_lock(run, t->peer[i].lock, who);
+	}
+	snprintf(who, sizeof(who), "instance %s", t->instance);
+	return err ? err : flow_lock(run, t->lock, who);
+}
+
+static void unlock_all(const struct flowtable *t)
+{
+	flow_unlock(t->lock);
+	for (int i = 0; i < FLOW_COLLECTORS; i++)
+		if (t->peer[i].state)
+			flow_unlock(t->peer[i].lock);
+}
+
 static int drop_flows(const struct run *run, struct flowtable *t)
 {
-	char who[32];
 	__u64 n;
-	int err;
+	int err = lock_all(run, t);
 
-	snprintf(who, sizeof(who), "instance %s", t->instance);
-	err = flow_lock(run, t->lock, who);
 	if (!err)
 		err = flowtable_recover(t);
 	if (!err)
 		err = flowtable_expire(t, true, &n);
 	if (!err)
 		err = flowtable_recycle(t, true, &n);
-	flow_unlock(t->lock);
+	unlock_all(t);
 	return err;
 }
 
@@ -432,10 +467,13 @@ int flows_flush(const struct run *run, const struct bpffs *b, const char *instan
 	auto_flowtable struct flowtable t = FLOWTABLE_INIT;
 	int members, has = flowtable_open(b, instance, !run->dry_run, &t);
 	struct flows_count c;
-	int err = 0;
+	int err;
 
 	if (has <= 0)
 		return has;
+	err = sweep(run, b);
+	if (err)
+		return err;
 	members = chain_instance_members(b, instance);
 	if (members < 0 && members != -ENOENT)
 		return fail_errno(members, "cannot tell who uses instance %s", instance);

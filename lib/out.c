@@ -26,6 +26,7 @@ struct cell {
 struct table {
 	const struct column *cols;
 	int n_cols;
+	int next;           /* column: where to look first for the one to be set */
 	struct cell *cells; /* row by row; of a stream the last row */
 	int n_rows;
 	bool is_short_of_memory;
@@ -136,13 +137,15 @@ void table_row(struct table *t)
 static struct item *item_new(struct table *t, const char *key, enum col_type type)
 {
 	struct item *item = NULL;
-	int i = 0;
+	int i;
 
 	if (!t || !t->n_rows)
 		return NULL;
+	i = t->next < t->n_cols && !strcmp(t->cols[t->next].key, key) ? t->next : 0;
 	while (t->cols[i].key && strcmp(t->cols[i].key, key))
 		i++;
 	assert(t->cols[i].key && t->cols[i].type == type);
+	t->next = i + 1;
 	if (!t->is_short_of_memory)
 		item = cell_append(&t->cells[(t->n_rows - 1) * t->n_cols + i]);
 	if (!item)

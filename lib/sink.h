@@ -50,8 +50,8 @@ __u32 sink_batch_messages(const struct sink *s); /* messages of a batch */
 must_use int sink_send(struct sink *s, const struct ipfix_batch *b);
 /* UDP: wait for what was sent to leave this host, and for an ICMP error. As sink_send. */
 must_use int sink_settle(struct sink *s);
-/* What was sent is taken: c has the sequence behind it, and now gets the rest. Call it
- * after each sink_send, before anything says that the records were exported. */
+/* What was sent is taken; call it when c has the sequences behind that, and before
+ * anything says that the records were exported. */
 void sink_commit(struct sink *s);
 /* After the last batch. Prints. */
 must_use int sink_finish(struct sink *s);

@@ -256,7 +256,7 @@ static int file_send(struct sink *s, const struct ipfix_batch *b)
 	int err;
 
 	if (f->is_regular)
-		__atomic_store_n(&s->c->file_pending, b->size, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&s->c->file_pending, s->c->file_pending + b->size, __ATOMIC_SEQ_CST);
 	err = write_all(s->fd, b->bytes, b->size);
 	if (!err)
 		return 0;

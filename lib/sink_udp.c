@@ -200,13 +200,22 @@ static int udp_fail(const struct udp *u, int err)
 	return fail(err, "%s: the host is unreachable, says %s", target, from);
 }
 
-/* ENOBUFS is a full queue, to be tried again; EAGAIN is that it stayed full for long. */
-static int send_some(const struct udp *u, const struct msghdr *m)
+/* As many messages as go at once. ENOBUFS is a full queue, to be tried again; EAGAIN is
+ * that it stayed full for long. */
+static int send_some(const struct udp *u, struct mmsghdr *m, __u32 n)
 {
 	struct timespec nap = { .tv_nsec = 1000000 };
 	__u64 deadline = 0;
+	int sent;
 
-	while (sendmsg(u->sink.fd, m, 0) < 0) {
+	while (n) {
+		sent = sendmmsg(u->sink.fd, m, n, 0);
+		if (sent > 0) {
+			m += sent;
+			n -= (__u32)sent;
+			deadline = 0;
+			continue;
+		}
 		if (errno == EINTR)
 			continue;
 		if (errno != ENOBUFS)
@@ -230,28 +239,40 @@ static int send_segments(const struct udp *u, const struct ipfix_batch *b)
 		struct cmsghdr align;
 	} control = { { 0 } };
 	struct iovec v = { b->bytes, b->size };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	struct mmsghdr m = {
+		.msg_hdr = {
+			.msg_iov = &v,
+			.msg_iovlen = 1,
+			.msg_control = &control,
+			.msg_controllen = sizeof(control),
+		},
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m.msg_hdr);
 	__u16 size = (__u16)b->equal_size;
 
 	c->cmsg_level = IPPROTO_UDP;
 	c->cmsg_type = UDP_SEGMENT;
 	c->cmsg_len = CMSG_LEN(sizeof(size));
 	memcpy(CMSG_DATA(c), &size, sizeof(size));
-	return send_some(u, &m);
+	return send_some(u, &m, 1);
 }
 
 static int send_each(const struct udp *u, const struct ipfix_batch *b)
 {
+	struct mmsghdr m[SEGMENTS] = { 0 };
+	struct iovec v[SEGMENTS];
 	__u8 *at = b->bytes;
+	__u32 n;
 	int err = 0;
 
-	for (__u32 i = 0; !err && i < b->messages; i++) {
-		struct iovec v = { at, b->message_size[i] };
-		struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
-
-		err = send_some(u, &m);
-		at += b->message_size[i];
+	for (__u32 i = 0; !err && i < b->messages; i += n) {
+		for (n = 0; n < SEGMENTS && i + n < b->messages; n++) {
+			v[n] = (struct iovec){ at, b->message_size[i + n] };
+			m[n].msg_hdr.msg_iov = &v[n];
+			m[n].msg_hdr.msg_iovlen = 1;
+			at += v[n].iov_len;
+		}
+		err = send_some(u, m, n);
 	}
 	return err;
 }
