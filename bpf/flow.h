@@ -6,26 +6,27 @@
  * Contract between the kernel function flows and lib/flowtable.c. An instance has,
  * below kf/<instance>/:
  *
- *   index    HASH of struct flow_key to a slot: the flows that packets are counted to
+ *   keys     HASH of struct flow_key to a slot: the flows that packets are counted to
+ *   hints    ARRAY of struct flow_hints: slots by a hash of their keys, a cache
  *   records  ARRAY of struct flow_rec by slot, memory-mapped
- *   ring     ARRAY of u32, memory-mapped: free slots, at positions head..tail of ends
+ *   ring     ARRAY of u64, memory-mapped: free slots, at positions head..tail of ends
  *   ends     ARRAY of one struct flow_ends, memory-mapped
  *   config   ARRAY of one struct flow_config, memory-mapped
  *   places   ARRAY of struct flow_place, memory-mapped: where packets are seen
  *   stats    per-CPU ARRAY of struct flow_stat, by place
- *   frags    LRU_HASH of struct flow_frag to ports: which flow later fragments belong to
+ *   frags    LRU_HASH of struct flow_frag to flow_frag_ports: whose flow later fragments are of
  *   collector/<n>/state  ARRAY of one struct flow_collector, memory-mapped
  *   collector/<n>/lines  ARRAY of struct flow_line by slot, memory-mapped
  *
  * Exactness (each line is a test): counters of a record only grow, by atomic adds; a
  * collector's lines are written by exports to it alone, so that deltas telescope; after
- * a key is deleted and a grace period has passed no program can hold its slot, what is
- * read then is final; a slot is free again only when every collector has all of that;
+ * a flow is CLOSING, its key deleted and a grace period over no program can hold its slot
+ * (one found by a hint was LIVE in that program's own lifetime), what is read then is final; a slot is free again only when every collector has all of that;
  * a packet that cannot be counted to a flow is counted as ignored, by cause.
  *
  * Life of a slot, who makes the step:
  *   FREE    -> NEW      packet path, having popped it off the ring
- *   NEW     -> LIVE     packet path, its key is in the index
+ *   NEW     -> LIVE     packet path, its key is in keys
  *   NEW     -> ORPHAN   packet path, another CPU was first with this key; never counted
  *   LIVE    -> CLOSING  user space, under the instance's lock; then the key is deleted
  *   CLOSING -> CLOSED   user space, after a grace period: counters are final
@@ -89,16 +90,17 @@ struct flow_rec {
  * slot's; else nothing was told. */
 struct flow_line {
 	__u64 packets, octets;
-	__u32 begin;          /* of an interval that was read and not yet sent; valid with is_begun */
+	__u32 begin;          /* of an interval that was read and not yet sent */
 	__u32 reported;       /* low half of jiffies64: the last report */
 	__u16 generation;
-	__u8 is_begun;
-	__u8 reserved[5];
+	__u16 begun;          /* generation whose interval's first packet is in begin; 0: none */
+	__u8 reserved[4];
 };
 
 /* Free slots are ring[head & mask] .. ring[(tail - 1) & mask]. Packets pop at head by
- * compare-and-swap. User space pushes: entries first, then freeing = the new tail, then
- * the slots' states, then tail; freeing != tail tells a run killed in between. The ring starts
+ * compare-and-swap. User space pushes: entries and config->flushing first, then freeing =
+ * the new tail, then the slots' states and flushed = flushing, then tail; freeing != tail
+ * tells a run killed in between, which the next one finishes. The ring starts
  * as 0, 1, 2 ...: slots from head on were never used. */
 struct flow_ends {
 	__u64 head;
@@ -115,8 +117,9 @@ struct flow_config {
 	__u32 reserved;
 	__u64 active_us;      /* report a flow that goes on this long after its last report; 0: each run */
 	__u64 idle_us;        /* close a flow after this long without a packet; 0: never */
-	__u64 flushed_flows, flushed_packets, flushed_octets; /* dropped unsent by the operator */
-	__u64 reserved2[6];
+	struct flow_flushed { __u64 flows, packets, octets; } flushed; /* dropped unsent by the operator */
+	struct flow_flushed flushing; /* will be those with freeing */
+	__u64 reserved2[3];
 };
 
 /* Where packets are seen: an interface's direction. A place keeps its number while any
@@ -139,7 +142,7 @@ enum flow_ignored {
 	FLOW_IGNORED_SAMPLED,   /* not this one of N */
 	FLOW_IGNORED_NOT_IP,    /* ARP and other EtherTypes */
 	FLOW_IGNORED_MALFORMED, /* no whole IP header, or a wrong one */
-	FLOW_IGNORED_ERROR,     /* the index refused the key */
+	FLOW_IGNORED_ERROR,     /* keys refused the key */
 	FLOW_IGNORED_CAUSES,
 };
 
@@ -154,21 +157,33 @@ struct flow_stat {
 	__u64 sampler;
 };
 
+/* What the fragments of a datagram have in common (IPv6: not the protocol, RFC 8200 4.5). */
 struct flow_frag {
 	__u32 src[4], dst[4];
 	__u32 id;
+	__u16 vlan[2];
 	__u16 place;
-	__u8 proto;
-	__u8 reserved;
+	__u8 proto;           /* IPv6: 0 */
+	__u8 family;
 };
 struct flow_frag_ports {
 	__u16 sport, dport;
+	__u8 proto;
+	__u8 reserved[3];
+};
+
+/* A set of hints: hash of the key << 32 | slot each. One that is old does no harm: it
+ * leads to a record that is not LIVE, or of another key. */
+#define FLOW_HINTS 8
+struct flow_hints {
+	__u64 cell[FLOW_HINTS];
 };
 
 /* Constants of each loaded copy of the program (.rodata.place). */
 struct flow_here {
 	__u32 place;
 	__u32 direction;
+	__u32 hints_shift;    /* 64 - log2 of the sets of hints */
 };
 
 /* What the kernel remembers of a collector. */
@@ -184,11 +199,15 @@ struct flow_collector {
 	__u64 succeeded_at;   /* end of the last run without error */
 	__u64 failed_at;      /* of the last run with one */
 	__s32 failure;        /* its -errno; 0: the last run succeeded */
-	__u32 reserved2;
+	__u32 options_sequence; /* as sequence, of observation domain 0 */
 	__u64 messages, octets, records; /* sent; records with those of options */
 	__u64 flows, flow_packets, flow_octets; /* sent as flow records */
 	__u64 file_dev, file_ino, file_size; /* FILE: what was committed, up to this size */
-	__u64 reserved3[16];
+	__u64 file_born;      /* its birth, ns; 0: the file system does not know */
+	__u64 file_at;        /* the time that patterns in its name stand for */
+	__u64 file_pending;   /* octets being written behind file_size; 0: none */
+	__u64 refused;        /* FLOW_IGNORED_FULL packets of all places at the end of the last run */
+	__u64 reserved3[12];
 };
 
 _Static_assert(sizeof(struct flow_key) == 44, "ABI");
@@ -198,7 +217,8 @@ _Static_assert(sizeof(struct flow_ends) == 128, "ABI");
 _Static_assert(sizeof(struct flow_config) == 104, "ABI");
 _Static_assert(sizeof(struct flow_place) == 64, "ABI");
 _Static_assert(sizeof(struct flow_stat) == 144, "ABI");
-_Static_assert(sizeof(struct flow_frag) == 40, "ABI");
+_Static_assert(sizeof(struct flow_frag) == 44, "ABI");
+_Static_assert(sizeof(struct flow_hints) == 64, "ABI");
 _Static_assert(sizeof(struct flow_collector) == 512, "ABI");
 
 #endif

@@ -27,15 +27,17 @@ enum {
 	PKT_L4 = 4,       /* l4 is where a header of protocol proto starts, or should */
 	PKT_FRAGMENT = 8, /* a fragment; without PKT_L4 one that is not the first */
 	PKT_DEEP = 16,    /* more extension headers than PKT_EXT_HEADERS: no PKT_L4 */
+	PKT_SHORT = 32,   /* the bytes end before these headers do */
 };
 
 struct pkt {
 	void *l3;         /* valid with PKT_V4 (20 bytes are there) or PKT_V6 (40) */
 	void *l4;         /* valid with PKT_L4; not yet compared with the end */
+	__be32 frag_id;   /* valid with PKT_FRAGMENT */
 	__u16 type;       /* EtherType behind the tags, host byte order */
 	__u16 vlan[PKT_VLANS]; /* tags as they stand, outer first, host byte order */
 	__u8 vlans;
-	__u8 proto;       /* valid with PKT_L4 */
+	__u8 proto;       /* the last one known; with PKT_L4 that of l4 */
 	__u8 flags;       /* PKT_* */
 };
 
@@ -61,9 +63,14 @@ static __always_inline void pkt_parse4(struct pkt *p, void *end)
 {
 	struct iphdr *ip = p->l3;
 
-	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
+	if ((void *)(ip + 1) > end) {
+		p->flags = PKT_SHORT;
+		return;
+	}
+	if (ip->version != 4 || ip->ihl < 5)
 		return;
 	p->flags = PKT_V4;
+	p->frag_id = ip->id;
 	p->proto = ip->protocol;
 	p->l4 = p->l3 + ip->ihl * 4;
 	if (ip->frag_off & bpf_htons(0x3fff))
@@ -94,14 +101,19 @@ static __always_inline void pkt_walk6(struct pkt *p, void *end)
 	for (int i = 0; i < PKT_EXT_HEADERS; i++) {
 		struct pkt_ext *ext = p->l3 + off;
 
-		if ((void *)(ext + 1) > end)
+		if ((void *)(ext + 1) > end) {
+			p->flags |= PKT_SHORT;
 			return;
+		}
 		off += pkt_ext_len(p->proto, ext);
 		barrier_var(off);
 		if (p->proto == IPPROTO_FRAGMENT) {
 			p->flags |= PKT_FRAGMENT;
-			if (ext->frag & bpf_htons(0xfff8))
+			p->frag_id = ext->rest;
+			if (ext->frag & bpf_htons(0xfff8)) {
+				p->proto = ext->next;
 				return;
+			}
 		}
 		p->proto = ext->next;
 		if (!pkt_is_ext(p->proto)) {
@@ -117,7 +129,11 @@ static __always_inline void pkt_parse6(struct pkt *p, void *end)
 {
 	struct ipv6hdr *ip = p->l3;
 
-	if ((void *)(ip + 1) > end || ip->version != 6)
+	if ((void *)(ip + 1) > end) {
+		p->flags = PKT_SHORT;
+		return;
+	}
+	if (ip->version != 6)
 		return;
 	p->flags = PKT_V6;
 	p->proto = ip->nexthdr;
@@ -129,26 +145,39 @@ static __always_inline void pkt_parse6(struct pkt *p, void *end)
 	p->flags |= PKT_L4;
 }
 
-static __always_inline void pkt_parse(void *data, void *end, struct pkt *p)
+/* The tag that the caller has taken out of its metadata, or 0, is the outer one. */
+static __always_inline void pkt_parse_from(void *data, void *end, struct pkt *p, bool is_tagged, __u16 outer)
 {
 	struct ethhdr *eth = data;
 	__be16 type;
 
-	*p = (struct pkt){ 0 };
-	if ((void *)(eth + 1) > end)
+	*p = (struct pkt){ .l3 = data };
+	if ((void *)(eth + 1) > end) {
+		p->flags = PKT_SHORT;
 		return;
+	}
 	type = eth->h_proto;
 	p->l3 = eth + 1;
+	if (is_tagged) {
+		p->vlan[0] = outer;
+		p->vlans = 1;
+	}
 #pragma unroll
 	for (int i = 0; i < PKT_VLANS; i++) {
 		struct pkt_vlan *tag = p->l3;
 
-		if (__builtin_expect(!pkt_is_vlan(type), 1))
+		if (__builtin_expect(!pkt_is_vlan(type), 1) || (is_tagged && i == PKT_VLANS - 1))
 			break;
-		if ((void *)(tag + 1) > end)
+		if ((void *)(tag + 1) > end) {
+			p->flags = PKT_SHORT;
 			return;
-		p->vlan[i] = bpf_ntohs(tag->tci);
-		p->vlans = i + 1;
+		}
+		/* constant indices: the compiler makes bit operations on stack addresses of others */
+		if (i || is_tagged)
+			p->vlan[1] = bpf_ntohs(tag->tci);
+		else
+			p->vlan[0] = bpf_ntohs(tag->tci);
+		p->vlans++;
 		type = tag->type;
 		p->l3 = tag + 1;
 	}
@@ -157,6 +186,30 @@ static __always_inline void pkt_parse(void *data, void *end, struct pkt *p)
 		pkt_parse4(p, end);
 	else if (type == bpf_htons(ETH_P_IPV6))
 		pkt_parse6(p, end);
+}
+
+static __always_inline void pkt_parse(void *data, void *end, struct pkt *p)
+{
+	pkt_parse_from(data, end, p, false, 0);
+}
+
+/* TC: the outer tag is mostly in the metadata, and headers may lie behind the linear
+ * part: then they are moved into it. As far as PKT_PULL; and 8 bytes of the transport
+ * header, 20 of TCP's. data and end are set. */
+#define PKT_PULL 512U
+static __always_inline void pkt_parse_skb(struct __sk_buff *skb, struct pkt *p, void **data, void **end)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 2; i++) {
+		*data = (void *)(long)skb->data;
+		*end = (void *)(long)skb->data_end;
+		pkt_parse_from(*data, *end, p, skb->vlan_present, skb->vlan_tci);
+		if (p->flags & PKT_L4 && p->l4 + (p->proto == IPPROTO_TCP ? 20 : 8) > *end)
+			p->flags |= PKT_SHORT;
+		if (__builtin_expect(!(p->flags & PKT_SHORT), 1) || i || skb->len <= *end - *data)
+			return;
+		bpf_skb_pull_data(skb, skb->len < PKT_PULL ? skb->len : PKT_PULL);
+	}
 }
 
 /* Source and destination address, 16 bytes each, IPv4 as ::ffff:a.b.c.d. */

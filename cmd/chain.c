@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "attach.h"
 #include "bpffs.h"
 #include "chain.h"
 #include "cmd.h"
 #include "kf.h"
+#include "parse.h"
 #include "root.h"
 
 struct params {
@@ -266,13 +266,9 @@ static void hex_cell(struct table *t, const char *key, const __u8 *bytes, int n)
 
 static void time_cell(struct table *t, const char *key, __u64 seconds)
 {
-	time_t when = (time_t)seconds;
-	char text[32] = "";
-	struct tm tm;
+	char text[32];
 
-	if (gmtime_r(&when, &tm))
-		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	table_str(t, key, "%s", text);
+	table_str(t, key, "%s", format_time(seconds, text, sizeof(text)));
 }
 
 static void member_cells(struct table *t, const struct chain_row *row)

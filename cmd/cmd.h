@@ -9,6 +9,7 @@
 enum {
 	CMD_MUTATES = 1, /* takes --dry-run, prints changes */
 	CMD_JSON = 2,    /* takes --json */
+	CMD_DRY_RUN = 4, /* takes --dry-run, prints what it would do itself */
 };
 
 /* A word of the grammar: either it has sub-words, or it runs. Tables end with
@@ -26,6 +27,20 @@ struct cmd {
 
 extern const struct cmd chain_cmds[];
 extern const struct cmd limit_cmds[];
+extern const struct cmd flows_cmds[];
+
+/* flows.c reads the words, these answer. instance NULL: the default one, which need not
+ * be there. They print their errors. */
+struct bpffs;
+struct flow_query;
+struct flowtable;
+/* 1: it is open; 0: there is none and none was named. Lets go of bpffs's lock if b is NULL. */
+must_use int flows_open(const struct run *run, const char *instance, struct bpffs *b, struct flowtable *t);
+must_use int flows_list_print(const struct run *run, const char *instance, struct flow_query *q); /* flowlist.c */
+must_use int flows_show_print(const struct run *run, const char *instance, const struct flow_query *q);
+must_use int flows_top_run(const struct run *run, const char *instance, struct flow_query *q); /* flowtop.c */
+must_use int flows_stats_print(const struct run *run, const char *instance); /* flowstats.c */
+must_use int flows_collectors_print(const struct run *run, const char *instance);
 
 extern const struct cmd objects[]; /* main.c: the first words */
 

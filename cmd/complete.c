@@ -45,8 +45,18 @@ static void keywords_print(const struct arg *table, __u64 given)
 	if (next >= 0 && table[next].required)
 		return;
 	for (int i = 0; table[i].word; i++)
-		if (!table[i].positional && !ARG_GIVEN(given, table, i) && args_rival(table, given, i) < 0)
+		if (!table[i].positional && !strchr(table[i].word, ' ') && !ARG_GIVEN(given, table, i) &&
+		    args_rival(table, given, i) < 0)
 			puts(table[i].word);
+}
+
+/* What may follow a keyword: its value, or the second word of a longer one. */
+static void after_keyword(const struct arg *table, int i)
+{
+	value_print(&table[i]);
+	for (const struct arg *a = table; a->word; a++)
+		if (arg_second(a, table[i].word))
+			puts(arg_second(a, table[i].word));
 }
 
 /* After the words of argv, the last of which is not complete. */
@@ -54,18 +64,21 @@ static void args_complete(const struct arg *table, int argc, char **argv)
 {
 	__u64 given = 0;
 
-	for (int n = 0; n < argc - 1; n++) {
-		int i = args_find(table, given, argv[n]);
+	argv[argc - 1] = NULL;
+	while (*argv) {
+		int words, i = args_find(table, given, argv, &words);
 
 		if (i < 0)
 			return;
 		given |= 1ULL << i;
-		if (table[i].positional || table[i].type == ARG_FLAG)
+		argv += words;
+		if (table[i].type == ARG_FLAG)
 			continue;
-		if (++n == argc - 1) {
-			value_print(&table[i]);
+		if (!*argv) {
+			after_keyword(table, i);
 			return;
 		}
+		argv++;
 	}
 	keywords_print(table, given);
 }

@@ -2,7 +2,6 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "bpffs.h"
 #include "chain.h"
@@ -150,27 +149,27 @@ static int remove_connections(struct run *run, const void *params, __u64 given)
 }
 
 static const struct column columns[] = {
-	{ "kind", NULL, COL_STR, false },
-	{ "limit", "LIMIT", COL_STR, false },
-	{ "connections", NULL, COL_U64, false },
-	{ "rate", NULL, COL_U64, false }, /* per rate_unit_us */
-	{ "rate_unit_us", NULL, COL_U64, false },
-	{ "dev", "DEV", COL_STR, false },
-	{ "port", "PORT", COL_STR, false },
-	{ "vip", "VIP", COL_STR, false },
-	{ "per", "PER", COL_STR, false },
-	{ "window_us", NULL, COL_U64, false },
-	{ "window", "WINDOW", COL_STR, true },
-	{ "action", "ACTION", COL_STR, false },
-	{ "use", "USE", COL_U64, false },
-	{ "busiest", "BUSIEST", COL_STR, true },
-	{ "keys", "KEYS", COL_U64, true },
-	{ "accepted", "ACCEPTED", COL_U64, false },
-	{ "dropped", "DROPPED", COL_U64, false },
-	{ "reset", "RESET", COL_U64, false },
-	{ "suppressed", "SUPPRESSED", COL_U64, true },
-	{ "enforced", "ENFORCED", COL_BOOL, false },
-	{ "since", "SINCE", COL_STR, false },
+	{ .key = "kind", .type = COL_STR },
+	{ .key = "limit", .head = "LIMIT", .type = COL_STR },
+	{ .key = "connections", .type = COL_U64 },
+	{ .key = "rate", .type = COL_U64 }, /* per rate_unit_us */
+	{ .key = "rate_unit_us", .type = COL_U64 },
+	{ .key = "dev", .head = "DEV", .type = COL_STR },
+	{ .key = "port", .head = "PORT", .type = COL_STR },
+	{ .key = "vip", .head = "VIP", .type = COL_STR },
+	{ .key = "per", .head = "PER", .type = COL_STR },
+	{ .key = "window_us", .type = COL_U64 },
+	{ .key = "window", .head = "WINDOW", .type = COL_STR, .wide = true },
+	{ .key = "action", .head = "ACTION", .type = COL_STR },
+	{ .key = "use", .head = "USE", .type = COL_U64 },
+	{ .key = "busiest", .head = "BUSIEST", .type = COL_STR, .wide = true },
+	{ .key = "keys", .head = "KEYS", .type = COL_U64, .wide = true },
+	{ .key = "accepted", .head = "ACCEPTED", .type = COL_U64 },
+	{ .key = "dropped", .head = "DROPPED", .type = COL_U64 },
+	{ .key = "reset", .head = "RESET", .type = COL_U64 },
+	{ .key = "suppressed", .head = "SUPPRESSED", .type = COL_U64, .wide = true },
+	{ .key = "enforced", .head = "ENFORCED", .type = COL_BOOL },
+	{ .key = "since", .head = "SINCE", .type = COL_STR },
 	{ 0 },
 };
 
@@ -194,9 +193,7 @@ static void row_limit(struct table *t, const struct limit_rule *rule)
 
 static void row_counts(struct table *t, const struct limit_row *row)
 {
-	time_t since = (time_t)row->rule->since;
-	char text[64] = "";
-	struct tm tm;
+	char text[64];
 
 	table_u64(t, "use", row->use);
 	if (row->busiest.id)
@@ -207,8 +204,7 @@ static void row_counts(struct table *t, const struct limit_row *row)
 	table_u64(t, "reset", row->stat.reset);
 	table_u64(t, "suppressed", row->stat.suppressed);
 	table_bool(t, "enforced", row->is_enforced);
-	if (gmtime_r(&since, &tm) && strftime(text, sizeof(text), "%FT%TZ", &tm))
-		table_str(t, "since", "%s", text);
+	table_str(t, "since", "%s", format_time(row->rule->since, text, sizeof(text)));
 }
 
 static int row_add(const struct limit_row *row, void *arg)

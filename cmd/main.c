@@ -18,11 +18,11 @@
 static int version_run(struct run *run, const void *params, __u64 given)
 {
 	static const struct column columns[] = {
-		{ "version", "l3afctl", COL_STR, false },
-		{ "libbpf", "libbpf", COL_STR, false },
-		{ "hooks", "hooks", COL_LIST, false },
-		{ "engines", "engines", COL_LIST, false },
-		{ "kernel_functions", "kernel functions", COL_LIST, false },
+		{ .key = "version", .head = "l3afctl", .type = COL_STR },
+		{ .key = "libbpf", .head = "libbpf", .type = COL_STR },
+		{ .key = "hooks", .head = "hooks", .type = COL_LIST },
+		{ .key = "engines", .head = "engines", .type = COL_LIST },
+		{ .key = "kernel_functions", .head = "kernel functions", .type = COL_LIST },
 		{ 0 },
 	};
 	auto_table struct table *t = table_new(columns);
@@ -44,6 +44,7 @@ static int version_run(struct run *run, const void *params, __u64 given)
 const struct cmd objects[] = {
 	{ .word = "chain", .help = "kernel functions in order on a hook of an interface", .sub = chain_cmds },
 	{ .word = "limit", .help = "limits on new and on open TCP connections", .sub = limit_cmds },
+	{ .word = "flows", .help = "packets counted by flow, exported by IPFIX", .sub = flows_cmds },
 	{ .word = "version", .help = "version and built-in features", .fn = version_run, .flags = CMD_JSON },
 	{ .word = "help", .help = "explain an object or a command", .sub = objects },
 	{ 0 },

@@ -10,7 +10,7 @@ const struct option options[] = {
 	{ 'j', { .word = "--json", .type = ARG_FLAG, .offset = AT(run.json),
 		 .help = "answer in JSON" }, CMD_JSON },
 	{ 0, { .word = "--dry-run", .type = ARG_FLAG, .offset = AT(run.dry_run),
-	       .help = "print the changes, make none" }, CMD_MUTATES },
+	       .help = "print the changes, make none" }, CMD_MUTATES | CMD_DRY_RUN },
 	{ 'q', { .word = "--quiet", .type = ARG_FLAG, .offset = AT(run.quiet),
 		 .help = "no warnings" }, 0 },
 	{ 'v', { .word = "--verbose", .type = ARG_FLAG, .offset = AT(run.verbose),

@@ -2,15 +2,21 @@
 # shellcheck shell=bash
 # The binary knows the words: nothing is listed here.
 _l3afctl() {
-	local cur=${COMP_WORDS[COMP_CWORD]} word quoted
+	local line=${COMP_LINE:0:COMP_POINT} cur word quoted cut=''
+	local -a words
+	# readline takes HOST:PORT for three words
+	read -ra words <<<"$line"
+	[[ $line != *[[:space:]] ]] || words+=('')
+	cur=${words[-1]}
+	[[ $COMP_WORDBREAKS != *:* || $cur != *:* ]] || cut=${cur%"${cur##*:}"}
 	COMPREPLY=()
 	while IFS= read -r word; do
 		if [[ $word == :file ]]; then
 			compopt -o default
 		elif [[ $word == "$cur"* ]]; then
-			printf -v quoted %q "$word"
+			printf -v quoted %q "${word#"$cut"}"
 			COMPREPLY+=("$quoted")
 		fi
-	done < <("${COMP_WORDS[0]}" --complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+	done < <("${words[0]}" --complete "${words[@]:1}" 2>/dev/null)
 }
-complete -F _l3afctl l3afctl l3af-chain l3af-limit
+complete -F _l3afctl l3afctl l3af-chain l3af-flows l3af-limit

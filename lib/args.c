@@ -132,16 +132,38 @@ int args_positional(const struct arg *table, __u64 given)
 	return -1;
 }
 
-int args_find(const struct arg *table, __u64 given, const char *word)
+const char *arg_second(const struct arg *a, const char *first)
 {
-	int next = args_positional(table, given);
+	size_t len = strlen(first);
 
+	return !a->positional && !strncmp(a->word, first, len) && a->word[len] == ' ' ? a->word + len + 1 : NULL;
+}
+
+/* How many of the words the keyword is: 0 (it is not there), 1 or 2. */
+static int keyword_words(const struct arg *a, char *const *argv)
+{
+	const char *second = arg_second(a, argv[0]);
+
+	if (second)
+		return argv[1] && !strcmp(second, argv[1]) ? 2 : 0;
+	return !strcmp(a->word, argv[0]);
+}
+
+int args_find(const struct arg *table, __u64 given, char *const *argv, int *words)
+{
+	int next = args_positional(table, given), found = next, n;
+
+	*words = 0;
 	if (next >= 0 && table[next].required)
 		return next;
-	for (int i = 0; table[i].word; i++)
-		if (!table[i].positional && !strcmp(table[i].word, word))
-			return i;
-	return next;
+	for (int i = 0; table[i].word; i++) {
+		n = table[i].positional ? 0 : keyword_words(&table[i], argv);
+		if (n > *words) {
+			*words = n;
+			found = i;
+		}
+	}
+	return found;
 }
 
 int args_rival(const struct arg *table, __u64 given, int i)
@@ -216,7 +238,7 @@ static int unknown_word(const char *of, const struct arg *table, const char *wor
 /* One keyword with its value, or one positional argument; returns the words used. */
 static int arg_take(const char *of, const struct arg *table, char **argv, void *params, __u64 *given)
 {
-	int i = args_find(table, *given, argv[0]), rival, err;
+	int words, i = args_find(table, *given, argv, &words), rival, err;
 	const struct arg *a = &table[i];
 	char text[ARG_TEXT_LEN];
 
@@ -228,13 +250,13 @@ static int arg_take(const char *of, const struct arg *table, char **argv, void *
 	if (rival >= 0)
 		return fail(-E_USAGE, "%s: %s and %s exclude each other", of, table[rival].word, a->word);
 	bool has_value = !a->positional && a->type != ARG_FLAG;
-	if (has_value && !argv[1])
+	if (has_value && !argv[words])
 		return fail(-E_USAGE, "%s: %s: the value is missing", of, arg_text(a, text, sizeof(text)));
-	err = arg_set(of, a, argv[has_value], params);
+	err = arg_set(of, a, a->type == ARG_FLAG ? "" : argv[words], params);
 	if (err)
 		return err;
 	*given |= 1ULL << i;
-	return 1 + has_value;
+	return words + (a->type != ARG_FLAG);
 }
 
 static int missing_word(const char *of, const struct arg *table, __u64 given)

@@ -44,7 +44,9 @@ struct iface {
 struct why;
 
 struct arg {
-	const char *word;   /* keyword, or for a positional argument its metavariable ("NAME") */
+	const char *word;   /* keyword, or for a positional argument its metavariable ("NAME");
+			     * of two words ("to file") only beside a keyword that is the first
+			     * of them ("to") */
 	enum arg_type type;
 	size_t offset;      /* of the field in the command's parameter struct */
 	const char *meta;   /* metavariable of the value ("IF"); ARG_ENUM derives it from words */
@@ -76,9 +78,12 @@ must_use int args_parse(const char *of, const struct arg *table, int argc, char 
 /* Store one value; of may be "". Prints its errors. */
 must_use int arg_set(const char *of, const struct arg *a, const char *value, void *params);
 
-/* The index of the argument that word begins (a keyword) or is (a positional one) where
- * those in given came before, or -1. */
-int args_find(const struct arg *table, __u64 given, const char *word);
+/* The index of the argument that the words, ended by NULL, begin with (a keyword) or that
+ * the first of them is (a positional one) where those in given came before, or -1; *words
+ * of them are the keyword, 0 for a positional argument. */
+int args_find(const struct arg *table, __u64 given, char *const *argv, int *words);
+/* The second word of keyword a where first is the first of its two, or NULL. */
+const char *arg_second(const struct arg *a, const char *first);
 /* The index of the positional argument that may come next, or -1. */
 int args_positional(const struct arg *table, __u64 given);
 /* The index of the argument given that excludes argument i, or -1. */

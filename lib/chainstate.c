@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "chainstate.h"
 #include "cleanup.h"
@@ -359,11 +361,12 @@ static int sweep_dir(const char *dir, void *arg)
 
 struct instances {
 	const struct bpffs *b;
-	char **name; /* those found used are set to NULL */
+	char **name;
+	int *members; /* that run on its maps */
 	int n;
 };
 
-static int mark_used(const char *dir, void *arg)
+static int count_members(const char *dir, void *arg)
 {
 	struct instances *all = arg;
 	auto_root struct root r;
@@ -378,27 +381,57 @@ static int mark_used(const char *dir, void *arg)
 		err = root_read(&r, v);
 	for (int i = 0; !err && i < v->n; i++)
 		for (int j = 0; j < all->n; j++)
-			if (all->name[j] && !strcmp(all->name[j], v->member[i].instance)) {
-				free(all->name[j]);
-				all->name[j] = NULL;
-			}
+			all->members[j] += !strcmp(all->name[j], v->member[i].instance);
 	return err;
+}
+
+int chain_instance_members(const struct bpffs *b, const char *instance)
+{
+	auto_free char *name = strdup(instance);
+	int members = 0;
+	struct instances one = { .b = b, .name = &name, .members = &members, .n = 1 };
+	int err = name ? each_dir(b, count_members, &one) : -ENOMEM;
+
+	return err ? err : members;
+}
+
+/* What a built-in function keeps for an operator outlives its members: settings in the
+ * default instance, flows that no collector has yet in any (bpf/flow.h). */
+static int outlives_members(const struct bpffs *b, const char *instance)
+{
+	char path[128];
+	struct stat st;
+
+	if (kf_find(instance))
+		return 1;
+	snprintf(path, sizeof(path), "kf/%s/collector", instance);
+	if (!fstatat(b->fd, path, &st, AT_SYMLINK_NOFOLLOW))
+		return S_ISDIR(st.st_mode);
+	return errno == ENOENT ? 0 : -errno;
+}
+
+static int sweep_instance(const struct bpffs *b, const char *instance)
+{
+	int keep = outlives_members(b, instance);
+	char path[128];
+
+	snprintf(path, sizeof(path), "kf/%s", instance);
+	return keep < 0 ? keep : keep ? 0 : bpffs_remove_tree(b, path);
 }
 
 static int sweep_instances(const struct bpffs *b)
 {
+	auto_free int *members = NULL;
 	struct instances all = { .b = b };
-	char path[128];
 	int err = bpffs_list(b, "kf", &all.name, &all.n);
 
-	if (!err && all.n)
-		err = each_dir(b, mark_used, &all);
-	for (int i = 0; !err && i < all.n; i++) {
-		if (!all.name[i] || kf_find(all.name[i]))
-			continue; /* what an operator set for a built-in function outlives its members */
-		snprintf(path, sizeof(path), "kf/%s", all.name[i]);
-		err = bpffs_remove_tree(b, path);
+	if (!err && all.n) {
+		all.members = members = calloc((size_t)all.n, sizeof(*members));
+		err = members ? each_dir(b, count_members, &all) : -ENOMEM;
 	}
+	for (int i = 0; !err && i < all.n; i++)
+		if (!all.members[i])
+			err = sweep_instance(b, all.name[i]);
 	bpffs_list_free(all.name, all.n);
 	/* pins removed by hand make a chain unreadable here: then nothing is swept */
 	return err == -ENOENT ? 0 : err;

@@ -36,6 +36,10 @@ must_use int chain_open(const struct bpffs *b, enum bpffs_access access, const s
  * Prints nothing. */
 must_use int chain_sweep(const struct bpffs *b, const struct netns *ns);
 
+/* How many members of chains, in whatever network namespace, run on the maps of this
+ * instance. -ENOENT: a chain's pins were removed by hand, so nobody knows. Prints nothing. */
+must_use int chain_instance_members(const struct bpffs *b, const char *instance);
+
 /* A chain's directory and the empty ones above it. Prints nothing. */
 must_use int chain_unpin(const struct bpffs *b, const char *dir);
 void chain_dir(const struct chain_id *id, char dir[CHAIN_DIR_LEN]);

@@ -15,7 +15,7 @@ struct flow_export {
 	char collector[256];       /* its name: what flow_collector.name holds */
 	struct sink_target target;
 	__u32 domain;              /* 0: the collector's last, else one made from the host and instance */
-	__u64 template_us;         /* send templates again after this long in one run */
+	__u64 template_us;         /* UDP: send templates again after this long in one run */
 	struct ipfix_fields fields;
 	bool is_biflow;
 	bool is_flush;             /* close all flows: FLOW_FORCED */
@@ -26,7 +26,7 @@ struct flow_exported {
 	__u64 flows, packets, octets, messages, message_octets, records;
 };
 
-/* Prints its errors. */
+/* Prints its errors. -E_USAGE: nothing was attempted and no collector made. */
 must_use int flow_export(const struct run *run, const struct flow_export *what, struct flow_exported *sent);
 
 #endif

@@ -13,6 +13,7 @@
  */
 #include <linux/types.h>
 #include <stdbool.h>
+#include <string.h>
 #include "bpffs.h"
 #include "chain.h"
 #include "flow.h"
@@ -28,12 +29,12 @@ struct flow_peer {
 
 struct flowtable {
 	char instance[16];
-	int index, stats;             /* maps */
+	int keys, stats;              /* maps */
 	int lock;                     /* fd of the instance's directory */
 	bool is_writable;
 	__u32 max;
 	struct flow_rec *rec;
-	__u32 *ring;
+	__u64 *ring;
 	struct flow_ends *ends;
 	struct flow_config *config;
 	struct flow_place *place;
@@ -42,7 +43,7 @@ struct flowtable {
 	__u64 now_jiffies, now_ns;
 	__u32 tick_ns;
 };
-#define FLOWTABLE_INIT { .index = -1, .stats = -1, .lock = -1, .peer = { { .lock = -1 }, { .lock = -1 }, \
+#define FLOWTABLE_INIT { .keys = -1, .stats = -1, .lock = -1, .peer = { { .lock = -1 }, { .lock = -1 }, \
 			 { .lock = -1 }, { .lock = -1 } } }
 void flowtable_close(struct flowtable *t);
 #define auto_flowtable __attribute__((cleanup(flowtable_close)))
@@ -53,22 +54,27 @@ must_use int flowtable_open(const struct bpffs *b, const char *instance, bool is
 #define FLOW_MAX_DEFAULT 262144
 #define FLOW_MAX_LEAST 16
 #define FLOW_MAX_MOST 16777216
+#define FLOW_IDLE_DEFAULT_US 15000000
 struct flow_settings {
 	__u32 max;
 	__u64 active_us, idle_us;
 };
 /* Make the maps of an instance that is not there. All or nothing; prints its errors. */
 must_use int flowtable_make(const struct bpffs *b, const char *instance, const struct flow_settings *s);
-/* Unpin the instance with its collectors. */
-must_use int flowtable_remove(const struct bpffs *b, const char *instance);
+/* Unpin the instance with its collectors, having waited for runs that are at work on it
+ * or export from it. Prints its errors; not there: fine. */
+must_use int flowtable_remove(const struct run *run, const struct bpffs *b, const char *instance);
 
 /* Take an instance's or a collector's lock within run->wait_us; -E_LOCKED, printed. who
  * says whose: "instance flows", "collector 192.0.2.1:4739/udp". */
 must_use int flow_lock(const struct run *run, int fd, const char *who);
 void flow_unlock(int fd);
+/* All of an instance's, until t is closed: collectors' first, as an export takes them. */
+must_use int flowtable_lock_all(const struct run *run, const struct flowtable *t);
 
 /* The place of a direction of an interface in this network namespace: existing, or a
- * free one, or one that no record refers to any more. Its number, or -E2BIG, ... */
+ * free one, or one of an interface that is gone and no record refers to any more. Its
+ * number, or an error, printed. */
 must_use int flowtable_place(struct flowtable *t, const struct chain_id *at, const char *name);
 
 /* What the kernel function flows is given when it is loaded: kf.prepare. Makes the
@@ -76,12 +82,31 @@ must_use int flowtable_place(struct flowtable *t, const struct chain_id *at, con
 must_use int flowtable_prepare(const struct bpffs *b, const char *instance, struct bpf_object *obj,
 			       const struct chain_id *at);
 
+static inline bool flow_is_there(__u32 life)
+{
+	return FLOW_STATE(life) == FLOW_LIVE || FLOW_STATE(life) == FLOW_CLOSING || FLOW_STATE(life) == FLOW_CLOSED;
+}
+
 /* One past the last slot that was ever in use. */
 __u32 flowtable_end(const struct flowtable *t);
-/* A consistent copy of a slot in state LIVE, CLOSING or CLOSED; false: none is there. */
-bool flowtable_read(const struct flowtable *t, __u32 slot, struct flow_rec *rec);
+/* A copy of a slot in state LIVE, CLOSING or CLOSED; false: none is there. Of one flow;
+ * of one that is LIVE or CLOSING octets may be those of a packet more, and so may last. */
+static inline bool flowtable_read(const struct flowtable *t, __u32 slot, struct flow_rec *rec)
+{
+	const struct flow_rec *r = &t->rec[slot];
+	__u32 life = __atomic_load_n(&r->life, __ATOMIC_ACQUIRE);
+	__u64 packets = __atomic_load_n(&r->packets, __ATOMIC_ACQUIRE);
 
-/* Sums over CPUs. */
+	if (!flow_is_there(life))
+		return false;
+	memcpy(rec, r, sizeof(*rec));
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	rec->packets = packets;
+	rec->life = life;
+	return FLOW_GENERATION(life) == FLOW_GENERATION(__atomic_load_n(&r->life, __ATOMIC_RELAXED));
+}
+
+/* Sums over CPUs. Prints nothing. */
 must_use int flowtable_stat(const struct flowtable *t, __u32 place, struct flow_stat *sum);
 
 /* CLOCK_REALTIME in ms of a jiffies64 value; whole microseconds since it. */
@@ -95,12 +120,15 @@ __u64 flow_jiffies(__u64 last, __u32 low);
  */
 /* Finish what a killed run left: freeing, CLOSING. Call it first. */
 must_use int flowtable_recover(struct flowtable *t);
+/* Why a flow in state LIVE would be closed now; FLOW_REASON_NONE: it would not. */
+enum flow_reason flow_due(const struct flowtable *t, const struct flow_rec *rec, bool is_all);
 /* Close flows: idle for config->idle_us (FLOW_IDLE), ended by FIN or RST and quiet for
- * two seconds (FLOW_END), or all (FLOW_FORCED). *closed counts them. */
+ * two seconds (FLOW_END), or all (FLOW_FORCED). Without a collector: none but all.
+ * *closed counts them. */
 must_use int flowtable_expire(struct flowtable *t, bool is_all, __u64 *closed);
-/* Free the slots of closed flows that every collector has all of, and orphans. With no
- * collector: none. is_forced: all closed ones; what was unsent is added to
- * config->flushed_*. *freed counts flows. */
+/* Free the slots of closed flows that every collector has all of, also one that was made
+ * after t was opened, and orphans. With no collector: none. is_forced: all closed ones;
+ * what some collector was not told is added to config->flushed. *freed counts flows. */
 must_use int flowtable_recycle(struct flowtable *t, bool is_forced, __u64 *freed);
 
 /*
@@ -109,8 +137,16 @@ must_use int flowtable_recycle(struct flowtable *t, bool is_forced, __u64 *freed
 /* The number of the collector called name; it is made if there is none; -E2BIG: there
  * are FLOW_COLLECTORS others. Prints its errors. */
 must_use int flowtable_peer_make(const struct bpffs *b, struct flowtable *t, const char *name);
-must_use int flowtable_peer_remove(const struct bpffs *b, struct flowtable *t, int number);
-/* Counts not yet reported to a collector: of one record. */
-bool flow_is_reported(const struct flow_line *line, const struct flow_rec *rec);
+/* Forget it, having waited for an export to it. Prints its errors. */
+must_use int flowtable_peer_remove(const struct run *run, const struct bpffs *b, struct flowtable *t, int number);
+/* The number of the collector called name, or -ENOENT. Needs no lock, prints nothing. */
+must_use int flowtable_peer_find(const struct flowtable *t, const char *name);
+
+/* Has a collector all counts of this record? */
+static inline bool flow_is_reported(const struct flow_line *line, const struct flow_rec *rec)
+{
+	return line->generation == FLOW_GENERATION(rec->life) && line->packets == rec->packets &&
+	       line->octets == rec->octets;
+}
 
 #endif

@@ -1,14 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/bpf.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cleanup.h"
+#include "flowtable.h"
 #include "kf.h"
 #include "limits.h"
 
 #include "connlimit.skel.h"
+#include "flows.skel.h"
 #include "ratelimit.skel.h"
+
+int kf_probe_atomics(const char *what)
+{
+	const struct bpf_insn code[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0 },
+		{ .code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = 10, .src_reg = 0, .off = -8 },
+		{ .code = BPF_STX | BPF_ATOMIC | BPF_DW, .dst_reg = 10, .src_reg = 0, .off = -8, .imm = BPF_CMPXCHG },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "l3af_probe", "GPL", code, sizeof(code) / sizeof(code[0]), NULL);
+
+	if (fd >= 0)
+		return close(fd);
+	if (fd == -EINVAL)
+		return fail(-EOPNOTSUPP, "%s need BPF atomic operations, which this kernel does not have "
+			    "(Linux 5.12 and later do)", what);
+	return fail_errno(fd, "cannot load a BPF program");
+}
 
 /* struct limit_place is the whole of its section. */
 static int prepare_place(const struct bpffs *b, const char *instance, struct bpf_object *obj,
@@ -43,7 +68,15 @@ static const struct kf connlimit = {
 	.instance_up = limits_watch,
 };
 
-const struct kf *const kf_all[] = { &ratelimit, &connlimit, NULL };
+static const struct kf flows = {
+	.name = "flows",
+	.help = "count packets by flow, for export by IPFIX",
+	.hooks = 1 << HOOK_TC_INGRESS | 1 << HOOK_TC_EGRESS,
+	.bytes = flows__elf_bytes,
+	.prepare = flowtable_prepare,
+};
+
+const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, NULL };
 
 const struct kf *kf_find(const char *name)
 {
@@ -59,6 +92,23 @@ int kf_map(const struct bpffs *b, const char *instance, const char *map)
 
 	snprintf(path, sizeof(path), "kf/%s/%s", instance, map);
 	return bpffs_get(b, path);
+}
+
+bool kf_runs_on(int map, __u32 prog_id)
+{
+	auto_fd int prog = bpf_prog_get_fd_by_id(prog_id);
+	struct bpf_map_info map_info = { 0 };
+	struct bpf_prog_info info = { 0 };
+	__u32 ids[32], len = sizeof(map_info), prog_len = sizeof(info);
+
+	info.nr_map_ids = sizeof(ids) / sizeof(ids[0]);
+	info.map_ids = (__u64)(uintptr_t)ids;
+	if (prog < 0 || bpf_obj_get_info_by_fd(map, &map_info, &len) || bpf_obj_get_info_by_fd(prog, &info, &prog_len))
+		return true;
+	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++)
+		if (ids[i] == map_info.id)
+			return true;
+	return false;
 }
 
 static int map_prepare(const struct bpffs *b, const char *instance, struct bpf_map *map)

@@ -29,8 +29,15 @@ struct kf {
 extern const struct kf *const kf_all[]; /* NULL-terminated */
 const struct kf *kf_find(const char *name);
 
+/* Without compare-and-swap no count is exact: ask the kernel by loading one. what needs
+ * it, plural, for the message. Prints its errors. */
+must_use int kf_probe_atomics(const char *what);
+
 /* kf/INSTANCE/MAP; an fd, -ENOENT where the instance is not loaded. Prints nothing. */
 must_use int kf_map(const struct bpffs *b, const char *instance, const char *map);
+
+/* Does the program use this map (an fd)? Yes where the kernel does not tell. */
+bool kf_runs_on(int map, __u32 prog_id);
 
 /* Load these programs (NULL-terminated) of a built-in function on the maps of an
  * instance, which are made and pinned where they are not there yet. The caller closes

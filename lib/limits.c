@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/bpf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,25 +169,6 @@ static struct limit_rule *find(struct limits *l, const struct limit_rule *want)
 	return NULL;
 }
 
-/* Without compare-and-swap no limit is exact: ask the kernel by loading one. */
-static int probe(void)
-{
-	const struct bpf_insn code[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0 },
-		{ .code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = 10, .src_reg = 0, .off = -8 },
-		{ .code = BPF_STX | BPF_ATOMIC | BPF_DW, .dst_reg = 10, .src_reg = 0, .off = -8, .imm = BPF_CMPXCHG },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "l3af_probe", "GPL", code, sizeof(code) / sizeof(code[0]), NULL);
-
-	if (fd >= 0)
-		return close(fd);
-	if (fd == -EINVAL)
-		return fail(-EOPNOTSUPP, "limits need BPF atomic operations, which this kernel does not have "
-			    "(Linux 5.12 and later do)");
-	return fail_errno(fd, "cannot load a BPF program");
-}
-
 /* The rule new in a slot of its own, counted in where that is called for. */
 static int rule_insert(const struct bpffs *b, struct limits *l, const struct limit_rule *new, int stat)
 {
@@ -299,7 +278,7 @@ int limit_set(const struct run *run, const struct bpffs *b, const struct chain_i
 {
 	auto_limits struct limits l = LIMITS_INIT;
 	struct limit_rule *old;
-	int err = probe();
+	int err = kf_probe_atomics("limits");
 
 	if (!err)
 		err = limits_open(b, (enum limit_kind)want->kind, &at->netns, &l);

@@ -106,20 +106,7 @@ int limits_make(const struct bpffs *b, struct limits *l)
 
 bool limits_runs_on(const struct limits *l, __u32 prog_id)
 {
-	auto_fd int prog = bpf_prog_get_fd_by_id(prog_id);
-	struct bpf_map_info map = { 0 };
-	struct bpf_prog_info info = { 0 };
-	__u32 ids[32], len = sizeof(map), prog_len = sizeof(info);
-
-	info.nr_map_ids = sizeof(ids) / sizeof(ids[0]);
-	info.map_ids = (__u64)(uintptr_t)ids;
-	if (prog < 0 || l->rules < 0 || bpf_obj_get_info_by_fd(l->rules, &map, &len) ||
-	    bpf_obj_get_info_by_fd(prog, &info, &prog_len))
-		return true;
-	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++)
-		if (ids[i] == map.id)
-			return true;
-	return false;
+	return l->rules < 0 || kf_runs_on(l->rules, prog_id);
 }
 
 int limits_count(const struct limits *l)

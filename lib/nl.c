@@ -7,6 +7,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -94,6 +95,57 @@ int iface_mtu(const struct iface *i, unsigned *mtu)
 	return 0;
 }
 
+struct alias {
+	char *text;
+	size_t size;
+};
+
+static int alias_attr(const struct nlattr *attr, void *data)
+{
+	const struct alias *a = data;
+
+	if (mnl_attr_get_type(attr) == IFLA_IFALIAS)
+		snprintf(a->text, a->size, "%s", mnl_attr_get_str(attr));
+	return MNL_CB_OK;
+}
+
+static int alias_message(const struct nlmsghdr *nlh, void *data)
+{
+	return mnl_attr_parse(nlh, sizeof(struct ifinfomsg), alias_attr, data) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
+}
+
+static void cleanup_mnl(struct mnl_socket **s)
+{
+	if (*s)
+		mnl_socket_close(*s);
+}
+#define auto_mnl __attribute__((cleanup(cleanup_mnl)))
+
+int iface_alias(const struct iface *i, char *alias, size_t size)
+{
+	auto_mnl struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	struct alias a = { alias, size };
+	char buf[32768];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *info;
+	ssize_t n;
+
+	*alias = '\0';
+	if (!nl || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0)
+		return -errno;
+	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	nlh->nlmsg_seq = 1;
+	info = mnl_nlmsg_put_extra_header(nlh, sizeof(*info));
+	info->ifi_index = i->index;
+	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+	if (n < 0)
+		return -errno;
+	return mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl), alias_message, &a) < 0 ? -errno : 0;
+}
+
 struct filter_walk {
 	int (*fn)(const struct tc_filter *f, void *arg);
 	void *arg;
@@ -144,16 +196,10 @@ static int filter_message(const struct nlmsghdr *nlh, void *data)
 	return w->err ? MNL_CB_ERROR : MNL_CB_OK;
 }
 
-static void cleanup_mnl(struct mnl_socket **s)
-{
-	if (*s)
-		mnl_socket_close(*s);
-}
-
 int tc_filters(const struct iface *i, bool egress,
 	       int (*fn)(const struct tc_filter *f, void *arg), void *arg)
 {
-	__attribute__((cleanup(cleanup_mnl))) struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	auto_mnl struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	char buf[32768];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct filter_walk w = { fn, arg, 0 };

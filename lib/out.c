@@ -26,9 +26,17 @@ struct cell {
 struct table {
 	const struct column *cols;
 	int n_cols;
-	struct cell *cells; /* row by row */
+	int next;           /* column: where to look first for the one to be set */
+	struct cell *cells; /* row by row; of a stream the last row */
 	int n_rows;
 	bool is_short_of_memory;
+	/* of a stream */
+	const struct run *run;
+	FILE *f;            /* NULL: it is none */
+	bool has_begun;
+	FILE *scratch;      /* a memstream: one cell's text */
+	char *text;
+	size_t text_size;
 };
 
 /* Make room for one more in an array of n entries; NULL: no memory, nothing changed. */
@@ -41,7 +49,8 @@ static void *grow(void *array, int n, size_t size)
 
 static struct item *cell_append(struct cell *c)
 {
-	struct item *items = grow(c->items, c->n, sizeof(*items));
+	struct item *items = c->n ? grow(c->items, c->n, sizeof(*items)) :
+			     c->items ? c->items : calloc(1, sizeof(*items));
 
 	if (!items)
 		return NULL;
@@ -69,18 +78,51 @@ struct table *table_new(const struct column *cols)
 	return t;
 }
 
+struct table *table_stream(const struct run *run, const struct column *cols, FILE *f)
+{
+	struct table *t = table_new(cols);
+
+	if (!t)
+		return NULL;
+	t->run = run;
+	t->f = f;
+	t->scratch = open_memstream(&t->text, &t->text_size);
+	t->is_short_of_memory = !t->scratch;
+	return t;
+}
+
 void table_free(struct table *t)
 {
 	for (int i = 0; i < t->n_rows * t->n_cols; i++)
 		cell_free(&t->cells[i]);
 	free(t->cells);
+	if (t->scratch)
+		fclose(t->scratch);
+	free(t->text);
 	free(t);
+}
+
+static void row_stream(struct table *t);
+
+/* The only row of a stream, empty again. */
+static void row_reuse(struct table *t)
+{
+	row_stream(t);
+	for (int i = 0; i < t->n_cols; i++) {
+		for (int j = 0; j < t->cells[i].n; j++)
+			free(t->cells[i].items[j].text);
+		t->cells[i].n = 0;
+	}
 }
 
 void table_row(struct table *t)
 {
 	if (!t)
 		return;
+	if (t->f && t->n_rows) {
+		row_reuse(t);
+		return;
+	}
 	struct cell *cells = grow(t->cells, t->n_rows, t->n_cols * sizeof(*cells));
 	if (!cells) {
 		t->is_short_of_memory = true;
@@ -95,13 +137,15 @@ void table_row(struct table *t)
 static struct item *item_new(struct table *t, const char *key, enum col_type type)
 {
 	struct item *item = NULL;
-	int i = 0;
+	int i;
 
 	if (!t || !t->n_rows)
 		return NULL;
+	i = t->next < t->n_cols && !strcmp(t->cols[t->next].key, key) ? t->next : 0;
 	while (t->cols[i].key && strcmp(t->cols[i].key, key))
 		i++;
 	assert(t->cols[i].key && t->cols[i].type == type);
+	t->next = i + 1;
 	if (!t->is_short_of_memory)
 		item = cell_append(&t->cells[(t->n_rows - 1) * t->n_cols + i]);
 	if (!item)
@@ -221,17 +265,22 @@ static void cell_text(FILE *f, enum col_type type, const struct cell *c)
 		putc('-', f);
 }
 
-static void row_json(const struct table *t, const struct cell *row)
+static void row_json(FILE *f, const struct table *t, const struct cell *row)
 {
-	putchar('{');
+	putc('{', f);
 	for (int i = 0; i < t->n_cols; i++) {
 		if (i)
-			putchar(',');
-		text_put_json(stdout, t->cols[i].key);
-		putchar(':');
-		cell_json(stdout, t->cols[i].type, &row[i]);
+			putc(',', f);
+		text_put_json(f, t->cols[i].key);
+		putc(':', f);
+		cell_json(f, t->cols[i].type, &row[i]);
 	}
-	putchar('}');
+	putc('}', f);
+}
+
+static bool is_shown(const struct run *run, const struct column *col)
+{
+	return col->head && (run->verbose || !col->wide);
 }
 
 /* The cell as text, which the caller frees; NULL: no memory. */
@@ -248,9 +297,76 @@ static char *cell_render(enum col_type type, const struct cell *c)
 	return text;
 }
 
-static void pad(int n)
+static void pad(FILE *f, int n)
 {
-	printf("%*s", n > 0 ? n : 0, "");
+	fprintf(f, "%*s", n > 0 ? n : 0, "");
+}
+
+/* The text in a column of this width; the last one is not filled up. */
+static void padded(FILE *f, const struct column *col, const char *text, int width, bool is_first, bool is_last)
+{
+	int space = width - text_width(text);
+	bool is_right = col->type == COL_U64;
+
+	pad(f, (is_first ? 0 : 2) + (is_right ? space : 0));
+	fputs(text, f);
+	if (!is_last && !is_right)
+		pad(f, space);
+}
+
+/* The last column that the text shows. */
+static int column_last(const struct table *t)
+{
+	int last = t->n_cols - 1;
+
+	while (last > 0 && !is_shown(t->run, &t->cols[last]))
+		last--;
+	return last;
+}
+
+/* A line of a stream; row NULL: the headings. */
+static void line_stream(struct table *t, const struct cell *row)
+{
+	int last = column_last(t);
+	bool is_first = true;
+
+	for (int i = 0; i <= last; i++) {
+		const struct column *col = &t->cols[i];
+
+		if (!is_shown(t->run, col))
+			continue;
+		rewind(t->scratch);
+		if (row)
+			cell_text(t->scratch, col->type, &row[i]);
+		putc('\0', t->scratch);
+		fflush(t->scratch);
+		padded(t->f, col, row ? t->text : col->head, col->width, is_first, i == last);
+		is_first = false;
+	}
+	putc('\n', t->f);
+}
+
+static void row_stream(struct table *t)
+{
+	if (t->is_short_of_memory)
+		return;
+	if (t->run->json) {
+		fputs(t->has_begun ? ",\n " : "[", t->f);
+		row_json(t->f, t, t->cells);
+	} else {
+		if (!t->has_begun)
+			line_stream(t, NULL);
+		line_stream(t, t->cells);
+	}
+	t->has_begun = true;
+}
+
+static void stream_end(struct table *t)
+{
+	if (t->n_rows)
+		row_stream(t);
+	if (t->run->json)
+		fputs(t->has_begun ? "]\n" : "[]\n", t->f);
 }
 
 /* One column of the text: its strings, the heading first. */
@@ -281,15 +397,8 @@ static int column_render(const struct table *t, int col, struct rendered *r)
 static void columns_print(const struct rendered *r, int n, int rows)
 {
 	for (int row = 0; row <= rows; row++) {
-		for (int i = 0; i < n; i++) {
-			int space = r[i].width - text_width(r[i].text[row]);
-			bool is_right = r[i].col->type == COL_U64;
-
-			pad((i ? 2 : 0) + (is_right ? space : 0));
-			fputs(r[i].text[row], stdout);
-			if (i + 1 < n && !is_right)
-				pad(space);
-		}
+		for (int i = 0; i < n; i++)
+			padded(stdout, r[i].col, r[i].text[row], r[i].width, !i, i + 1 == n);
 		putchar('\n');
 	}
 }
@@ -310,7 +419,7 @@ static int rows_text(const struct run *run, const struct table *t)
 	int err = r ? 0 : -ENOMEM, n = 0;
 
 	for (int i = 0; i < t->n_cols && !err; i++)
-		if (t->cols[i].head && (run->verbose || !t->cols[i].wide))
+		if (is_shown(run, &t->cols[i]))
 			err = column_render(t, i, &r[n++]);
 	if (!err)
 		columns_print(r, n, t->n_rows);
@@ -324,22 +433,69 @@ static int no_memory(void)
 	return fail_errno(-ENOMEM, "cannot print");
 }
 
-int table_print(const struct run *run, const struct table *t)
+static void rows_json(const struct table *t)
+{
+	putchar('[');
+	for (int i = 0; i < t->n_rows; i++) {
+		fputs(i ? ",\n " : "", stdout);
+		row_json(stdout, t, t->cells + i * t->n_cols);
+	}
+	putchar(']');
+}
+
+int table_print(const struct run *run, struct table *t)
 {
 	if (!t || t->is_short_of_memory)
 		return no_memory();
+	if (t->f) {
+		stream_end(t);
+		return t->is_short_of_memory ? no_memory() : 0;
+	}
 	if (run->json) {
-		putchar('[');
-		for (int i = 0; i < t->n_rows; i++) {
-			fputs(i ? ",\n " : "", stdout);
-			row_json(t, t->cells + i * t->n_cols);
-		}
-		puts("]");
+		rows_json(t);
+		putchar('\n');
 		return 0;
 	}
 	if (t->n_rows && rows_text(run, t))
 		return no_memory();
 	return 0;
+}
+
+int tables_print(const struct run *run, const struct table_part *parts)
+{
+	bool is_first = true;
+
+	for (const struct table_part *p = parts; p->key; p++) {
+		if (!p->table || p->table->is_short_of_memory)
+			return no_memory();
+		if (run->json) {
+			fputs(is_first ? "{" : ",\n", stdout);
+			text_put_json(stdout, p->key);
+			putchar(':');
+			rows_json(p->table);
+		} else if (p->table->n_rows) {
+			fputs(is_first ? "" : "\n", stdout);
+			if (rows_text(run, p->table))
+				return no_memory();
+		} else {
+			continue;
+		}
+		is_first = false;
+	}
+	if (run->json)
+		puts("}");
+	return 0;
+}
+
+static void row_lines(const struct table *t, const struct cell *row)
+{
+	for (int i = 0; i < t->n_cols; i++) {
+		if (!t->cols[i].head)
+			continue;
+		printf("%s: ", t->cols[i].head);
+		cell_text(stdout, t->cols[i].type, &row[i]);
+		putchar('\n');
+	}
 }
 
 int table_print_one(const struct run *run, const struct table *t)
@@ -348,16 +504,27 @@ int table_print_one(const struct run *run, const struct table *t)
 		return no_memory();
 	assert(t->n_rows == 1);
 	if (run->json) {
-		row_json(t, t->cells);
+		row_json(stdout, t, t->cells);
+		putchar('\n');
+	} else {
+		row_lines(t, t->cells);
+	}
+	return 0;
+}
+
+int table_print_each(const struct run *run, const struct table *t)
+{
+	if (!t || t->is_short_of_memory)
+		return no_memory();
+	if (run->json) {
+		rows_json(t);
 		putchar('\n');
 		return 0;
 	}
-	for (int i = 0; i < t->n_cols; i++) {
-		if (!t->cols[i].head)
-			continue;
-		printf("%s: ", t->cols[i].head);
-		cell_text(stdout, t->cols[i].type, &t->cells[i]);
-		putchar('\n');
+	for (int i = 0; i < t->n_rows; i++) {
+		if (i)
+			putchar('\n');
+		row_lines(t, t->cells + i * t->n_cols);
 	}
 	return 0;
 }

@@ -8,6 +8,7 @@
  */
 #include <linux/types.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include "err.h"
 
 enum col_type {
@@ -23,6 +24,7 @@ struct column {
 	const char *head;  /* text heading; NULL: only in JSON */
 	enum col_type type;
 	bool wide;         /* in text only with -v */
+	int width;         /* of a stream's text; a longer cell shifts what follows */
 };
 
 struct table;
@@ -32,6 +34,11 @@ struct table *table_new(const struct column *cols);
 void table_free(struct table *t);
 static inline void cleanup_table(struct table **t) { if (*t) table_free(*t); }
 #define auto_table __attribute__((cleanup(cleanup_table)))
+
+struct run;
+/* The same for any number of rows at constant memory: each is printed to f when the next
+ * one is started, the last one by table_print. */
+struct table *table_stream(const struct run *run, const struct column *cols, FILE *f);
 
 /* Start a row; then set its cells by key. Strings are copied. A cell not set is
  * null in JSON and "-" in text. */
@@ -43,12 +50,20 @@ void table_bool(struct table *t, const char *key, bool v);
 void table_item(struct table *t, const char *key, const char *s);           /* COL_LIST: append */
 void table_count(struct table *t, const char *key, const char *name, __u64 v); /* COL_COUNTS */
 
-struct run;
 /* The rows on stdout: aligned text with a heading (nothing when there are no rows),
  * or a JSON array, also when empty. table_print_one: a "show": lines of
  * "heading: value", or one JSON object. */
-must_use int table_print(const struct run *run, const struct table *t);
+must_use int table_print(const struct run *run, struct table *t);
 must_use int table_print_one(const struct run *run, const struct table *t);
+/* The same of each row: such lines with empty ones between, or a JSON array. */
+must_use int table_print_each(const struct run *run, const struct table *t);
+/* Several listings in one answer: {"KEY":[...],...}, or text with an empty line between
+ * those that have rows. parts ends with .key = NULL. */
+struct table_part {
+	const char *key;
+	const struct table *table;
+};
+must_use int tables_print(const struct run *run, const struct table_part *parts);
 
 /*
  * Changes. op is '+', '-' or '~'. Text: "+ chain ratelimit dev eth0 hook xdp"; a

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <net/if.h>
+#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include "parse.h"
 
 struct unit {
@@ -214,6 +218,40 @@ int parse_rate(const char *s, struct rate *r, struct why *why)
 	return 0;
 }
 
+int parse_pace(const char *s, struct rate *r, struct why *why)
+{
+	*r = (struct rate){ 0 };
+	if (!strcmp(s, "none"))
+		return 0;
+	if (parse_rate(s, r, why))
+		return wrong(why, "is not a rate N/s, N/m or N/h of at least 1, or none");
+	return 0;
+}
+
+#define SAMPLE_MAX 1000000
+
+int parse_sample(const char *s, __u64 *n, struct why *why)
+{
+	const char *end = s + 2;
+
+	if (strncmp(s, "1/", 2) || number_read(&end, n) || *end || *n < 1 || *n > SAMPLE_MAX)
+		return wrong(why, "is not 1/N with N in 1..%d", SAMPLE_MAX);
+	return 0;
+}
+
+int parse_vlan(const char *s, int *vid, struct why *why)
+{
+	__u64 v;
+
+	*vid = -1;
+	if (!strcmp(s, "none"))
+		return 0;
+	if (parse_u64(s, 0, 4094, &v, why))
+		return wrong(why, "is not a VLAN ID in 0..4094, or none");
+	*vid = (int)v;
+	return 0;
+}
+
 int parse_duration(const char *s, __u64 min_us, __u64 max_us, __u64 *us, struct why *why)
 {
 	const struct unit *unit = NULL;
@@ -271,6 +309,328 @@ const char *format_duration(__u64 us, char *buf, size_t size)
 		u++;
 	snprintf(buf, size, "%" PRIu64 "%s", (uint64_t)(us / u->us), u->word);
 	return buf;
+}
+
+const char *format_time(__u64 seconds, char *buf, size_t size)
+{
+	time_t when = (time_t)seconds;
+	struct tm tm;
+
+	if (!gmtime_r(&when, &tm) || !strftime(buf, size, "%FT%TZ", &tm))
+		*buf = 0;
+	return buf;
+}
+
+/*
+ * Protocols, and flows.
+ */
+static const struct {
+	const char *name;
+	__u8 proto;
+} protos[] = {
+	{ "tcp", 6 }, { "udp", 17 }, { "icmp", 1 }, { "icmpv6", 58 }, { "sctp", 132 }, { "dccp", 33 },
+	{ "udplite", 136 }, { "igmp", 2 }, { "ipip", 4 }, { "ipv6", 41 }, { "gre", 47 }, { "esp", 50 },
+	{ "ah", 51 }, { "ospf", 89 }, { "pim", 103 }, { "vrrp", 112 }, { "l2tp", 115 },
+};
+#define PROTOS (sizeof(protos) / sizeof(protos[0]))
+
+bool proto_has_ports(int proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP || proto == IPPROTO_DCCP ||
+	       proto == IPPROTO_UDPLITE;
+}
+
+bool proto_is_icmp(int proto)
+{
+	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
+}
+
+static int proto_read(const char *s, size_t len)
+{
+	const char *end = s;
+	__u64 v;
+
+	for (size_t i = 0; i < PROTOS; i++)
+		if (strlen(protos[i].name) == len && !strncmp(protos[i].name, s, len))
+			return protos[i].proto;
+	return number_read(&end, &v) || end != s + len || v > 255 ? -EINVAL : (int)v;
+}
+
+int parse_proto(const char *s, int *proto, struct why *why)
+{
+	*proto = proto_read(s, strlen(s));
+	if (*proto < 0)
+		return wrong(why, "is not a protocol, as tcp, udp, icmp, icmpv6, sctp, gre, esp or a number in 0..255");
+	return 0;
+}
+
+const char *format_proto(int proto, char *buf, size_t size)
+{
+	for (size_t i = 0; i < PROTOS; i++) {
+		if (protos[i].proto == proto) {
+			snprintf(buf, size, "%s", protos[i].name);
+			return buf;
+		}
+	}
+	snprintf(buf, size, "%d", proto);
+	return buf;
+}
+
+/* The text from *s up to one of the characters in ends (or the end), moved behind. */
+static int part_read(const char **s, const char *ends, char *buf, size_t size)
+{
+	size_t len = strcspn(*s, ends);
+
+	if (len >= size)
+		return -EINVAL;
+	memcpy(buf, *s, len);
+	buf[len] = 0;
+	*s += len;
+	return 0;
+}
+
+/* "10.0.0.1", "fd00::1", and with ports "10.0.0.1:80", "[fd00::1]:80". */
+static int flow_end_read(const char **s, bool has_port, struct addr *a, __u16 *port, bool *is_v6)
+{
+	char text[INET6_ADDRSTRLEN + 1];
+	bool is_bracketed = has_port && **s == '[';
+	__u64 v;
+
+	*s += is_bracketed;
+	if (part_read(s, is_bracketed ? "]" : has_port ? ":" : "-/", text, sizeof(text)) || addr_read(text, a))
+		return -EINVAL;
+	*is_v6 = strchr(text, ':');
+	if (!has_port)
+		return 0;
+	if (is_bracketed != *is_v6 || (is_bracketed && *(*s)++ != ']') || *(*s)++ != ':' || number_read(s, &v) ||
+	    v > 65535)
+		return -EINVAL;
+	*port = (__u16)v;
+	return 0;
+}
+
+static int flow_read(const char *s, struct flow_tuple *f)
+{
+	size_t len = strcspn(s, "/");
+	int proto = proto_read(s, len);
+	bool is_v6, has_port = proto_has_ports(proto);
+	__u64 type, code;
+
+	*f = (struct flow_tuple){ .proto = (__u8)proto };
+	if (proto < 0 || !s[len])
+		return -EINVAL;
+	s += len + 1;
+	if (flow_end_read(&s, has_port, &f->src, &f->sport, &f->is_v6) || *s++ != '-' ||
+	    flow_end_read(&s, has_port, &f->dst, &f->dport, &is_v6) || is_v6 != f->is_v6)
+		return -EINVAL;
+	if (!proto_is_icmp(proto))
+		return *s ? -EINVAL : 0;
+	if (*s++ != '/' || number_read(&s, &type) || *s++ != '.' || number_read(&s, &code) || *s || type > 255 ||
+	    code > 255)
+		return -EINVAL;
+	f->sport = (__u16)type;
+	f->dport = (__u16)code;
+	return 0;
+}
+
+int parse_flow(const char *s, struct flow_tuple *f, struct why *why)
+{
+	if (flow_read(s, f))
+		return wrong(why, "is not a flow as listings name it, PROTO/ADDR:PORT-ADDR:PORT, "
+			     "icmp/ADDR-ADDR/TYPE.CODE or PROTO/ADDR-ADDR");
+	return 0;
+}
+
+const char *format_flow(const struct flow_tuple *f, char *buf, size_t size)
+{
+	char src[INET6_ADDRSTRLEN], dst[INET6_ADDRSTRLEN], proto[16];
+	const char *open = f->is_v6 ? "[" : "", *close = f->is_v6 ? "]" : "";
+	int family = f->is_v6 ? AF_INET6 : AF_INET, skip = f->is_v6 ? 0 : 12;
+
+	inet_ntop(family, f->src.b + skip, src, sizeof(src));
+	inet_ntop(family, f->dst.b + skip, dst, sizeof(dst));
+	format_proto(f->proto, proto, sizeof(proto));
+	if (proto_has_ports(f->proto))
+		snprintf(buf, size, "%s/%s%s%s:%u-%s%s%s:%u", proto, open, src, close, f->sport, open, dst, close,
+			 f->dport);
+	else if (proto_is_icmp(f->proto))
+		snprintf(buf, size, "%s/%s-%s/%u.%u", proto, src, dst, f->sport, f->dport);
+	else
+		snprintf(buf, size, "%s/%s-%s", proto, src, dst);
+	return buf;
+}
+
+/*
+ * Where to send.
+ */
+#define ENDPOINT_WHY "is not HOST:PORT/udp or HOST:PORT/tcp, as 192.0.2.1:4739/udp or [2001:db8::1]:4739/tcp"
+
+/* An endpoint in its parts; host is a name where is_literal is false. */
+struct target {
+	char host[ENDPOINT_LEN];
+	char scope[IF_NAMESIZE];
+	bool is_literal, is_v6, is_tcp;
+	struct addr addr;
+	__u16 port;
+};
+
+/* Looked up, it would be read as an address in a form that nobody means: 0.0.0.1, 0x7f.1 */
+static bool is_number_label(const char *s, size_t len)
+{
+	return strspn(s, "0123456789") == len || (s[0] == '0' && tolower(s[1]) == 'x');
+}
+
+/* RFC 952 and 1123, and _ */
+static bool is_hostname(const char *s)
+{
+	size_t len = strlen(s), label;
+	bool is_number = true;
+
+	if (!len || len > ENDPOINT_LEN - sizeof(":65535/udp"))
+		return false;
+	for (;; s += label + 1) {
+		label = strcspn(s, ".");
+		for (size_t i = 0; i < label; i++)
+			if (!isascii(s[i]) || !(isalnum((unsigned char)s[i]) || s[i] == '-' || s[i] == '_'))
+				return false;
+		if (label > 63 || s[0] == '-' || (label && s[label - 1] == '-'))
+			return false;
+		if (!label)
+			return !s[0] && !is_number; /* behind a last dot */
+		is_number = is_number_label(s, label);
+		if (!s[label])
+			return !is_number;
+	}
+}
+
+static bool is_link_local(const struct addr *a)
+{
+	return (a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80) || (a->b[0] == 0xff && (a->b[1] & 0xf) == 2);
+}
+
+/* t->host into address and scope. */
+static int literal_read(struct target *t, struct why *why)
+{
+	char *percent = strchr(t->host, '%');
+	size_t len = percent ? strlen(percent + 1) : 0;
+
+	if (percent && t->is_v6) {
+		if (!len || len >= sizeof(t->scope))
+			return wrong(why, "has no interface behind %%");
+		memcpy(t->scope, percent + 1, len + 1);
+		*percent = 0;
+	}
+	t->is_literal = strchr(t->host, ':') ? t->is_v6 && !addr_read(t->host, &t->addr) :
+					       !t->is_v6 && !addr_read(t->host, &t->addr);
+	if (!t->is_literal)
+		return t->is_v6 || !is_hostname(t->host) ?
+			wrong(why, "has neither an IP address nor a host name before the port") : 0;
+	if (addr_is_v4(&t->addr))
+		t->is_v6 = false;
+	if (len && (!t->is_v6 || !is_link_local(&t->addr)))
+		return wrong(why, "has an interface, which only link-local IPv6 addresses have");
+	if (!len && t->is_v6 && is_link_local(&t->addr))
+		return wrong(why, "is link-local and needs its interface, as [fe80::1%%eth0]:4739/udp");
+	return 0;
+}
+
+static int target_read(const char *s, struct target *t, struct why *why)
+{
+	const char *slash = strrchr(s, '/'), *colon = slash ? memrchr(s, ':', (size_t)(slash - s)) : NULL, *end;
+	size_t len = colon ? (size_t)(colon - s) : 0;
+	__u64 port;
+
+	*t = (struct target){ .is_v6 = s[0] == '[', .is_tcp = slash && !strcmp(slash, "/tcp") };
+	if (!len || (!t->is_tcp && strcmp(slash, "/udp")) || len >= sizeof(t->host))
+		return wrong(why, ENDPOINT_WHY);
+	end = colon + 1;
+	if (number_read(&end, &port) || end != slash || port < 1 || port > 65535)
+		return wrong(why, "has no port in 1..65535");
+	t->port = (__u16)port;
+	if (!t->is_v6 && memchr(s, ':', len))
+		return wrong(why, "has an IPv6 address without brackets; write [2001:db8::1]:4739/%s", slash + 1);
+	if (t->is_v6 && (len < 2 || s[len - 1] != ']'))
+		return wrong(why, ENDPOINT_WHY);
+	memcpy(t->host, s + t->is_v6, len - 2 * t->is_v6);
+	return literal_read(t, why);
+}
+
+static void target_text(const struct target *t, char text[ENDPOINT_LEN])
+{
+	const char *protocol = t->is_tcp ? "tcp" : "udp";
+	char addr[INET6_ADDRSTRLEN];
+
+	if (t->is_literal)
+		format_addr(&t->addr, addr, sizeof(addr));
+	if (t->is_literal && t->is_v6)
+		snprintf(text, ENDPOINT_LEN, "[%s%s%s]:%u/%s", addr, t->scope[0] ? "%" : "", t->scope, t->port,
+			 protocol);
+	else
+		snprintf(text, ENDPOINT_LEN, "%.*s:%u/%s", ENDPOINT_LEN - (int)sizeof(":65535/udp"),
+			 t->is_literal ? addr : t->host, t->port, protocol);
+}
+
+int parse_endpoint_text(const char *s, char text[ENDPOINT_LEN], struct why *why)
+{
+	struct target t;
+	int err = target_read(s, &t, why);
+
+	if (!err)
+		target_text(&t, text);
+	return err;
+}
+
+static int look_up(const struct target *t, struct endpoint *e, struct why *why)
+{
+	const struct addrinfo hints = { .ai_socktype = t->is_tcp ? SOCK_STREAM : SOCK_DGRAM };
+	struct addrinfo *found;
+	int err = getaddrinfo(t->host, NULL, &hints, &found);
+	const char *text = err == EAI_SYSTEM ? strerror(errno) : gai_strerror(err);
+
+	if (err)
+		return wrong(why, "has a host name that does not resolve: %c%s", tolower(text[0]), text + 1);
+	if (found->ai_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)found->ai_addr;
+
+		memcpy(e->addr.b, &in6->sin6_addr, 16);
+		e->scope = in6->sin6_scope_id;
+	} else {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)found->ai_addr;
+
+		e->addr = (struct addr){ { [10] = 0xff, [11] = 0xff } };
+		memcpy(e->addr.b + 12, &in->sin_addr, 4);
+	}
+	freeaddrinfo(found);
+	return 0;
+}
+
+static bool is_unspecified(const struct addr *a)
+{
+	static const struct addr none;
+
+	return !memcmp(a, &none, sizeof(none)) || (addr_is_v4(a) && !memcmp(a->b + 12, none.b, 4));
+}
+
+int parse_endpoint(const char *s, struct endpoint *e, struct why *why)
+{
+	struct target t;
+	int err = target_read(s, &t, why);
+
+	if (err)
+		return err;
+	*e = (struct endpoint){ .addr = t.addr, .port = t.port, .is_tcp = t.is_tcp };
+	target_text(&t, e->text);
+	if (!t.is_literal) {
+		err = look_up(&t, e, why);
+		if (err)
+			return err;
+	}
+	if (t.scope[0]) {
+		e->scope = if_nametoindex(t.scope);
+		if (!e->scope)
+			return wrong(why, "has %s, which is not an interface of this network namespace", t.scope);
+	}
+	return is_unspecified(&e->addr) ? wrong(why, "has an address that is no destination") : 0;
 }
 
 #define NEAREST_LEN 24

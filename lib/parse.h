@@ -30,14 +30,25 @@ struct prefix {
 	__u8 len;
 };
 
-/* Where to send: "192.0.2.1:4739/udp", "[2001:db8::1]:4739/tcp", "host.example:4739/udp". */
+/* Where to send: "192.0.2.1:4739/udp", "[2001:db8::1]:4739/tcp", "host.example:4739/udp",
+ * "[fe80::1%eth0]:4739/udp". */
+#define ENDPOINT_LEN 256
 struct endpoint {
 	struct addr addr;
 	__u16 port;     /* host byte order, not 0 */
 	bool is_tcp;
 	__u32 scope;    /* interface index of a link-local address; 0: none */
-	char text[256]; /* as given, addresses in their shortest form */
+	char text[ENDPOINT_LEN]; /* as given, addresses in their shortest form */
 };
+
+/* What packets of a flow have in common, as a listing names it. */
+struct flow_tuple {
+	struct addr src, dst;
+	__u16 sport, dport; /* host byte order; ICMP and ICMPv6: type and code */
+	__u8 proto;
+	bool is_v6;         /* an IPv6 packet can have IPv4-mapped addresses */
+};
+#define FLOW_TUPLE_LEN 128
 
 /* A closed range of ports, host byte order; both 0: any port ("any"). */
 struct ports {
@@ -57,8 +68,21 @@ must_use int parse_addr(const char *s, struct addr *a, struct why *why);
 must_use int parse_prefix(const char *s, struct prefix *p, struct why *why);
 /* Looks a host name up; one that does not resolve is -E_USAGE too. */
 must_use int parse_endpoint(const char *s, struct endpoint *e, struct why *why);
+/* Its text only: nothing is looked up. */
+must_use int parse_endpoint_text(const char *s, char text[ENDPOINT_LEN], struct why *why);
 must_use int parse_ports(const char *s, struct ports *p, struct why *why);
 must_use int parse_rate(const char *s, struct rate *r, struct why *why);
+/* The same or "none", which is count 0. */
+must_use int parse_pace(const char *s, struct rate *r, struct why *why);
+/* "1/100": *n is 100, in 1..1000000. */
+must_use int parse_sample(const char *s, __u64 *n, struct why *why);
+/* An IP protocol by name or number. */
+must_use int parse_proto(const char *s, int *proto, struct why *why);
+/* A VLAN ID in 0..4094; "none" is -1. */
+must_use int parse_vlan(const char *s, int *vid, struct why *why);
+/* "tcp/10.0.0.1:1000-10.0.0.2:80", "udp/[fd00::1]:53-[fd00::2]:999",
+ * "icmp/10.0.0.1-10.0.0.2/8.0", "gre/10.0.0.1-10.0.0.2". */
+must_use int parse_flow(const char *s, struct flow_tuple *f, struct why *why);
 /* "250us", "250ms", "2s", "5m", "1h"; a bare number is seconds. Microseconds out. */
 must_use int parse_duration(const char *s, __u64 min_us, __u64 max_us, __u64 *us, struct why *why);
 /* "A,B,C": NAMEs without repetition; at most max. */
@@ -70,6 +94,11 @@ const char *format_addr(const struct addr *a, char *buf, size_t size);
 const char *format_ports(const struct ports *p, char *buf, size_t size);
 const char *format_rate(const struct rate *r, char *buf, size_t size);
 const char *format_duration(__u64 us, char *buf, size_t size);
+const char *format_time(__u64 seconds, char *buf, size_t size); /* of the epoch: 2026-11-20T10:00:00Z */
+const char *format_proto(int proto, char *buf, size_t size); /* its name, or its number */
+const char *format_flow(const struct flow_tuple *f, char *buf, size_t size);
+bool proto_has_ports(int proto);
+bool proto_is_icmp(int proto); /* or ICMPv6 */
 
 /* The known word nearest to a mistyped one: set typed, try each known word; then word
  * is the best of them, or NULL where none is near. */

@@ -44,10 +44,27 @@ int text_is_control(__u32 c)
 	return c < 0x20 || (c >= 0x7f && c < 0xa0);
 }
 
+/* Bytes from s on that nothing has to be done to, but for " and \ in JSON. */
+static size_t plain_run(const char *s, int is_json)
+{
+	size_t n = 0;
+
+	while (s[n] >= ' ' && s[n] < 0x7f && !(is_json && (s[n] == '"' || s[n] == '\\')))
+		n++;
+	return n;
+}
+
 void text_put(FILE *f, const char *s)
 {
 	for (__u32 c; *s;) {
-		int len = text_next(s, &c);
+		size_t plain = plain_run(s, 0);
+		int len;
+
+		fwrite(s, 1, plain, f);
+		s += plain;
+		if (!*s)
+			break;
+		len = text_next(s, &c);
 
 		if (c != TEXT_INVALID && !text_is_control(c))
 			fwrite(s, 1, len, f);
@@ -72,7 +89,14 @@ void text_put_json(FILE *f, const char *s)
 {
 	putc('"', f);
 	for (__u32 c; *s;) {
-		int len = text_next(s, &c);
+		size_t plain = plain_run(s, 1);
+		int len;
+
+		fwrite(s, 1, plain, f);
+		s += plain;
+		if (!*s)
+			break;
+		len = text_next(s, &c);
 
 		if (c == '"' || c == '\\')
 			fprintf(f, "\\%c", (char)c);

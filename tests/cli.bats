@@ -44,7 +44,7 @@ help_text() {
 			help_text help $words
 			[[ $output == "$text" ]]
 		done
-	done < <(l3afctl --grammar | grep -xE '(chain|limit) [a-z]+')
+	done < <(l3afctl --grammar | grep -xE '(chain|limit|flows) [a-z]+')
 	help_text chain add --help
 	[[ ${lines[0]} == 'usage: l3afctl chain add NAME dev IF hook xdp|tc-ingress|tc-egress' ]]
 	[[ $output == *'--json --dry-run'* ]]
@@ -119,6 +119,40 @@ help_text() {
 @test "names are taken by position" {
 	usage_error 'chain add: hook xdp|tc-ingress|tc-egress is missing' chain add dev dev lo
 	usage_error 'chain add: dev: hook is not an interface of this network namespace' chain add hook dev hook hook xdp
+}
+
+@test "a keyword of two words beside the one it begins with" {
+	local -r group='(to HOST:PORT/udp|tcp | to file PATH)'
+	usage_error "flows export: $group is missing" flows export
+	[[ ${stderr_lines[1]} == "usage: l3afctl flows export $group [domain N]"* ]]
+	usage_error 'flows export: to HOST:PORT/udp|tcp: the value is missing' flows export to
+	usage_error 'flows export: to file PATH: the value is missing' flows export to file
+	usage_error 'flows export: to and to file exclude each other' flows export to 127.0.0.1:1/udp to file /x
+	usage_error 'flows export: to file and to exclude each other' flows export to file /x to 127.0.0.1:1/udp
+	usage_error 'flows export: to file is given twice' flows export to file /x to file /y
+	usage_error "flows export: to file: '' is not a file name" flows export to file ''
+	usage_error 'flows export: to: fil is not HOST:PORT/udp, HOST:PORT/tcp or file PATH' flows export to fil /x
+	usage_error "flows export: t is not a keyword; did you mean 'to'?" flows export t file /x
+	usage_error "flows export: tofile is not a keyword; did you mean 'to file'?" flows export tofile /x
+	usage_error 'flows export: file is not a keyword' flows export file /x
+	help_text flows export --help
+	[[ $output == *'  to HOST:PORT/udp|tcp '*'  to file PATH '* ]]
+	grep -qx 'flows export to file' < <(l3afctl --grammar)
+	[[ $(l3afctl --complete flows export '' | grep -c '^to') == 1 ]]
+	[[ $(l3afctl --complete flows export to '') == file ]]
+	[[ $(l3afctl --complete flows export to file '') == :file ]]
+	run -0 l3afctl --complete flows export to file /x ''
+	[[ $output == domain* && $output != *to* ]]
+	run -0 l3afctl --complete flows export to 127.0.0.1:1/udp ''
+	[[ $output == domain* && $output == *pace* && $output != *file* ]]
+}
+
+@test "a positional argument that gives way to a keyword" {
+	usage_error 'flows collector remove: (file PATH | NAME) is missing' flows collector remove
+	usage_error 'flows collector remove: NAME and file exclude each other' flows collector remove x:1/udp file /x
+	usage_error 'flows collector remove: NAME: x is not HOST:PORT/udp or HOST:PORT/tcp, as 192.0.2.1:4739/udp or [2001:db8::1]:4739/tcp' \
+		flows collector remove x
+	[[ $(l3afctl --complete flows collector remove file '') == :file ]]
 }
 
 @test "options anywhere, short ones together, values behind = or apart" {
@@ -204,7 +238,8 @@ help_text() {
 	source completions/l3afctl.bash
 	compopt() { options=$*; }
 	words() {
-		COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) options=
+		COMP_LINE="$*" options=
+		COMP_POINT=${#COMP_LINE}
 		_l3afctl
 	}
 	words l3afctl chain re
@@ -213,9 +248,14 @@ help_text() {
 	[[ ${COMPREPLY[*]} == tc-ingress ]]
 	words l3afctl chain add x object /et
 	[[ $options == '-o default' && ${#COMPREPLY[@]} == 0 ]]
+	# what readline calls three words
+	words l3afctl flows export to 127.0.0.1:1/udp bif
+	[[ ${COMPREPLY[*]} == biflow ]]
+	words l3afctl flows export to ''
+	[[ ${COMPREPLY[*]} == file ]]
 	words l3afctl nonsense ''
 	((${#COMPREPLY[@]} == 0))
-	complete -p l3afctl l3af-chain l3af-limit
+	complete -p l3afctl l3af-chain l3af-limit l3af-flows
 }
 
 @test "zsh completion" {

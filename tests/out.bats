@@ -40,6 +40,33 @@ a\x1b"\\x0a\xffä  18446744073709551615  pass 9007199254740993 tx 3
 	run -0 unit_out one json
 	jq -e '.continue == ["pass", "tx"]' <<<"$output"
 }
+@test "a stream: fixed columns, the same JSON, nothing without rows" {
+	run -0 unit_out stream=3
+	[[ $output == '     PACKETS  DEV     FLOW
+           0  much-too-long  -
+        1000  a\x1b   tcp/1
+        2000  much-too-long  -' ]]
+	run -0 unit_out stream=3 verbose
+	[[ ${lines[0]} == '     PACKETS  DEV     SECRET  FLOW  MORE' && ${lines[3]} == *'  -       -  x,x' ]]
+	run -0 unit_out stream=3 json
+	[[ ${#lines[@]} == 3 && ${lines[1]} == ' {"packets":1000,"dev":"a\u001b","secret":null,'*'"more":["x"]},' ]]
+	jq -e 'length == 3' <<<"$output"
+	run -0 unit_out stream=0
+	[[ -z $output ]]
+	run -0 unit_out stream=0 json
+	[[ $output == '[]' ]]
+}
+@test "a stream needs no more memory for more rows" {
+	ulimit -v 32768
+	[[ $(unit_out stream=300000 json | wc -l) == 300000 ]]
+	[[ $(unit_out stream=300000 | wc -l) == 300001 ]]
+}
+@test "several listings in one answer" {
+	run -0 --keep-empty-lines unit_out several
+	[[ ${lines[0]} == 'NAME '* && ${lines[1]} == 'a '* && -z ${lines[2]} && ${lines[3]} == 'NAME '* && ${lines[4]} == 'b '* ]]
+	run -0 unit_out several json
+	jq -e 'keys == ["first", "nobody", "none", "second"] and .none == [] and .second[0].name == "b"' <<<"$output"
+}
 @test "changes" {
 	run -0 unit_out changes
 	[[ $output == '+ chain ratelimit dev eth0 position 18446744073709551615

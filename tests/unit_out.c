@@ -2,17 +2,18 @@
 /* unit_out WHAT [json] [dry] [verbose]: prints a sample for tests/out.bats to compare. */
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "out.h"
 #include "run.h"
 
 static const struct column columns[] = {
-	{ "name", "NAME", COL_STR, false },
-	{ "packets", "PACKETS", COL_U64, false },
-	{ "verdicts", "VERDICTS", COL_COUNTS, false },
-	{ "continue", "CONTINUE", COL_LIST, true },
-	{ "up", "UP", COL_BOOL, true },
-	{ "sha256", NULL, COL_STR, false },
+	{ .key = "name", .head = "NAME", .type = COL_STR },
+	{ .key = "packets", .head = "PACKETS", .type = COL_U64 },
+	{ .key = "verdicts", .head = "VERDICTS", .type = COL_COUNTS },
+	{ .key = "continue", .head = "CONTINUE", .type = COL_LIST, .wide = true },
+	{ .key = "up", .head = "UP", .type = COL_BOOL, .wide = true },
+	{ .key = "sha256", .type = COL_STR },
 	{ 0 },
 };
 
@@ -41,6 +42,42 @@ static int rows(const struct run *run, int n)
 	if (n > 2)
 		table_row(t);
 	return table_print(run, t);
+}
+
+static int stream(const struct run *run, int n)
+{
+	static const struct column stream_columns[] = {
+		{ .key = "packets", .head = "PACKETS", .type = COL_U64, .width = 12 },
+		{ .key = "dev", .head = "DEV", .type = COL_STR, .width = 6 },
+		{ .key = "secret", .head = "SECRET", .type = COL_STR, .width = 6, .wide = true },
+		{ .key = "octets", .type = COL_U64 },
+		{ .key = "flow", .head = "FLOW", .type = COL_STR },
+		{ .key = "more", .head = "MORE", .type = COL_LIST, .wide = true },
+		{ 0 },
+	};
+	auto_table struct table *t = table_stream(run, stream_columns, stdout);
+
+	for (int i = 0; i < n; i++) {
+		table_row(t);
+		table_u64(t, "packets", (__u64)i * 1000);
+		table_str(t, "dev", "%s", i % 2 ? "a\x1b" : "much-too-long");
+		table_u64(t, "octets", UINT64_MAX);
+		if (i % 2)
+			table_str(t, "flow", "tcp/%d", i);
+		for (int j = 0; j < i % 3; j++)
+			table_item(t, "more", "x");
+	}
+	return table_print(run, t);
+}
+
+static int several(const struct run *run)
+{
+	auto_table struct table *a = table_new(columns), *none = table_new(columns), *b = table_new(columns);
+	const struct table_part parts[] = { { "none", none }, { "first", a }, { "nobody", none }, { "second", b }, { 0 } };
+
+	fill(a, "a");
+	fill(b, "b");
+	return tables_print(run, parts);
 }
 
 static int one(const struct run *run)
@@ -83,5 +120,9 @@ int main(int argc, char **argv)
 		return rows(&run, 0);
 	if (!strcmp(what, "one"))
 		return one(&run);
+	if (!strncmp(what, "stream=", 7))
+		return stream(&run, atoi(what + 7));
+	if (!strcmp(what, "several"))
+		return several(&run);
 	return changes(&run, !strcmp(what, "changes"));
 }

@@ -236,11 +236,164 @@ static void test_duration(void)
 	check(!strcmp(why.text, "is not a duration in 1ms..1h, as 250ms, 2s, 5m or 1h"), "reason", why.text);
 }
 
+static void test_pace(void)
+{
+	static const struct { const char *s; __u64 count; bool is_good; } cases[] = {
+		{ "none", 0, true }, { "1000/s", 1000, true }, { "0", 0, false }, { "None", 0, false },
+		{ "", 0, false }, { "none ", 0, false },
+	};
+	struct rate r;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_pace(cases[i].s, &r, &why), cases[i].is_good, &why, "pace", cases[i].s);
+		check(!cases[i].is_good || r.count == cases[i].count, "pace", cases[i].s);
+	}
+}
+
+static void test_sample(void)
+{
+	static const struct { const char *s; __u64 n; } cases[] = {
+		{ "1/1", 1 }, { "1/100", 100 }, { "1/1000000", 1000000 }, { "1/0", 0 }, { "1/1000001", 0 },
+		{ "2/100", 0 }, { "100", 0 }, { "1/", 0 }, { "1:100", 0 }, { "1/01", 0 }, { "1/100 ", 0 }, { "", 0 },
+		{ "1", 0 }, { "1/18446744073709551617", 0 },
+	};
+	struct why why;
+	__u64 n;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_sample(cases[i].s, &n, &why), cases[i].n, &why, "sample", cases[i].s);
+		check(!cases[i].n || n == cases[i].n, "sample", cases[i].s);
+	}
+}
+
+static void test_proto(void)
+{
+	static const struct { const char *s; int proto; } cases[] = {
+		{ "tcp", 6 }, { "udp", 17 }, { "icmp", 1 }, { "icmpv6", 58 }, { "gre", 47 }, { "0", 0 }, { "255", 255 },
+		{ "6", 6 }, { "256", -1 }, { "TCP", -1 }, { "tc", -1 }, { "tcpx", -1 }, { "", -1 }, { "06", -1 },
+	};
+	char text[32];
+	struct why why;
+	int proto, again;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_proto(cases[i].s, &proto, &why), cases[i].proto >= 0, &why, "protocol", cases[i].s);
+		check(cases[i].proto < 0 || proto == cases[i].proto, "protocol", cases[i].s);
+	}
+	for (int i = 0; i < 256; i++)
+		check(!parse_proto(format_proto(i, text, sizeof(text)), &again, &why) && again == i,
+		      "protocol written and read", text);
+}
+
+static void test_vlan(void)
+{
+	static const struct { const char *s; int vid; } cases[] = {
+		{ "none", -1 }, { "0", 0 }, { "1", 1 }, { "4094", 4094 }, { "4095", -2 }, { "-1", -2 }, { "", -2 },
+		{ "any", -2 },
+	};
+	struct why why;
+	int vid;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_vlan(cases[i].s, &vid, &why), cases[i].vid > -2, &why, "VLAN", cases[i].s);
+		check(cases[i].vid == -2 || vid == cases[i].vid, "VLAN", cases[i].s);
+	}
+}
+
+static void test_flow(void)
+{
+	static const struct { const char *s, *out; } cases[] = {
+		{ "tcp/10.0.0.1:1000-10.0.0.2:80", "" }, { "udp/[fd00::1]:53-[fd00::2]:999", "" },
+		{ "udp/[::ffff:10.0.0.1]:53-[fd00::2]:65535", "" }, { "icmp/10.0.0.1-10.0.0.2/8.0", "" },
+		{ "icmpv6/fe80::1-ff02::1/135.0", "" }, { "gre/10.0.0.1-10.0.0.2", "" }, { "200/::-::1", "" },
+		{ "sctp/10.0.0.1:0-10.0.0.2:0", "" }, { "0/10.0.0.1-10.0.0.2", "" },
+		{ "47/10.0.0.1-10.0.0.2", "gre/10.0.0.1-10.0.0.2" },
+		{ "6/[FD00::0:1]:1-[fd00::2]:2", "tcp/[fd00::1]:1-[fd00::2]:2" },
+		{ "1/10.0.0.1-10.0.0.2/255.255", "icmp/10.0.0.1-10.0.0.2/255.255" },
+		{ "tcp", NULL }, { "tcp/", NULL }, { "tcp/10.0.0.1-10.0.0.2", NULL },
+		{ "tcp/10.0.0.1:1-10.0.0.2", NULL }, { "tcp/10.0.0.1:1-10.0.0.2:", NULL },
+		{ "tcp/10.0.0.1:1-10.0.0.2:65536", NULL }, { "tcp/10.0.0.1:1-10.0.0.2:2 ", NULL },
+		{ "tcp/10.0.0.1:1-[fd00::2]:2", NULL }, { "tcp/fd00::1:1-fd00::2:2", NULL },
+		{ "tcp/[10.0.0.1]:1-[10.0.0.2]:2", NULL }, { "tcp/[fd00::1:1-[fd00::2]:2", NULL },
+		{ "tcp/10.0.0.1:1-10.0.0.2:2/8.0", NULL }, { "icmp/10.0.0.1-10.0.0.2", NULL },
+		{ "icmp/10.0.0.1-10.0.0.2/8", NULL }, { "icmp/10.0.0.1-10.0.0.2/256.0", NULL },
+		{ "icmp/10.0.0.1-10.0.0.2/8.", NULL }, { "gre/10.0.0.1-10.0.0.2/8.0", NULL },
+		{ "gre/10.0.0.1-fd00::1", NULL }, { "gre/10.0.0.1", NULL }, { "gre/-", NULL }, { "256/10.0.0.1-10.0.0.2", NULL },
+		{ "nosuch/10.0.0.1-10.0.0.2", NULL }, { "/10.0.0.1-10.0.0.2", NULL }, { "tcp/10.0.0.01:1-10.0.0.2:2", NULL },
+	};
+	char text[FLOW_TUPLE_LEN];
+	struct flow_tuple f;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const char *out = cases[i].out && !*cases[i].out ? cases[i].s : cases[i].out;
+
+		outcome(parse_flow(cases[i].s, &f, &why), out, &why, "flow", cases[i].s);
+		check(!out || !strcmp(format_flow(&f, text, sizeof(text)), out), "flow written", cases[i].s);
+	}
+	check(!parse_flow("tcp/10.0.0.1:1000-10.0.0.2:80", &f, &why) && f.proto == 6 && f.sport == 1000 && f.dport == 80 &&
+	      !f.is_v6 && f.src.b[15] == 1 && f.dst.b[15] == 2 && addr_is_v4(&f.src), "flow", "its parts");
+	check(!parse_flow("icmp/10.0.0.1-10.0.0.2/3.4", &f, &why) && f.sport == 3 && f.dport == 4, "flow", "type and code");
+	memset(&f, 0xff, sizeof(f));
+	check(strlen(format_flow(&f, text, sizeof(text))) < sizeof(text) - 1, "flow", "the longest");
+}
+
+static void test_endpoint(void)
+{
+	static const struct { const char *s, *out; } cases[] = {
+		{ "192.0.2.1:4739/udp", "" }, { "192.0.2.1:1/tcp", "" }, { "[2001:db8::1]:65535/tcp", "" },
+		{ "[2001:DB8::0:1]:4739/udp", "[2001:db8::1]:4739/udp" },
+		{ "[::ffff:192.0.2.1]:4739/udp", "192.0.2.1:4739/udp" }, { "[fe80::1%lo]:4739/udp", "" },
+		{ "localhost:4739/udp", "" }, { "127.0.0.1:4739/udp", "" }, { "[::1]:4739/udp", "" },
+		{ "192.0.2.1:4739", NULL }, { "192.0.2.1/udp", NULL }, { "192.0.2.1:4739/sctp", NULL },
+		{ "192.0.2.1:4739/UDP", NULL }, { "192.0.2.1:4739/", NULL }, { "192.0.2.1:0/udp", NULL },
+		{ "192.0.2.1:65536/udp", NULL }, { "192.0.2.1:99999999/udp", NULL }, { "192.0.2.1:04739/udp", NULL },
+		{ "192.0.2.1:/udp", NULL }, { "192.0.2.1:-1/udp", NULL }, { "192.0.2.1:http/tcp", NULL },
+		{ ":4739/udp", NULL }, { "[]:4739/udp", NULL }, { "[:4739/udp", NULL }, { "]:4739/udp", NULL },
+		{ "2001:db8::1:4739/udp", NULL }, { "[192.0.2.1]:4739/udp", NULL }, { "[2001:db8::1]4739/udp", NULL },
+		{ "[2001:db8::1:4739/udp", NULL }, { "[2001:db8::1]:4739/udp ", NULL }, { " 192.0.2.1:4739/udp", NULL },
+		{ "192.0.2.256:4739/udp", NULL }, { "192.0.2:4739/udp", NULL }, { "0x7f.1:4739/udp", NULL },
+		{ "1:4739/udp", NULL }, { "127.1:4739/udp", NULL }, { "a..b:4739/udp", NULL }, { "-a:4739/udp", NULL },
+		{ "a b:4739/udp", NULL }, { "host\n:4739/udp", NULL }, { "fe80::1%lo:4739/udp", NULL },
+		{ "[fe80::1]:4739/udp", NULL }, { "[fe80::1%]:4739/udp", NULL }, { "[fe80::1%nosuch]:4739/udp", NULL },
+		{ "[2001:db8::1%lo]:4739/udp", NULL }, { "192.0.2.1%lo:4739/udp", NULL },
+		{ "[fe80::1%an-interface-too-long]:4739/udp", NULL },
+		{ "0.0.0.0:4739/udp", NULL }, { "[::]:4739/udp", NULL },
+		{ "no-such-host.invalid:4739/udp", NULL }, { "192.0.2.1:4739/udp/tcp", NULL },
+	};
+	char text[ENDPOINT_LEN];
+	struct endpoint e;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const char *out = cases[i].out && !*cases[i].out ? cases[i].s : cases[i].out;
+
+		why = (struct why){ 0 };
+		outcome(parse_endpoint(cases[i].s, &e, &why), out, &why, "endpoint", cases[i].s);
+		check(!out || !strcmp(e.text, out), "endpoint", cases[i].s);
+		check(!out || (!parse_endpoint_text(cases[i].s, text, &why) && !strcmp(text, out)), "endpoint text",
+		      cases[i].s);
+	}
+	check(!parse_endpoint("[fe80::1%lo]:4739/tcp", &e, &why) && e.scope == 1 && e.is_tcp && e.port == 4739,
+	      "endpoint", "its parts");
+	check(!parse_endpoint("localhost:1/udp", &e, &why) && (e.addr.b[15] == 1) && !e.is_tcp && !e.scope,
+	      "endpoint", "localhost");
+	check(!parse_endpoint_text("no-such-host.invalid:4739/udp", text, &why) &&
+	      !strcmp(text, "no-such-host.invalid:4739/udp"), "endpoint text", text);
+	outcome(parse_endpoint("192.0.2.1:0/udp", &e, &why), false, &why, "endpoint", "port 0");
+	check(!strcmp(why.text, "has no port in 1..65535"), "reason", why.text);
+	outcome(parse_endpoint("no-such-host.invalid:1/udp", &e, &why), false, &why, "endpoint", "unknown host");
+	check(!strncmp(why.text, "has a host name that does not resolve: ", 39), "reason", why.text);
+}
+
 static void garbage_one(const char *s)
 {
 	static const char *const words[] = { "xdp", NULL };
 	char name[NAME_LEN], names[3][NAME_LEN];
 	struct prefix prefix;
+	struct flow_tuple flow;
+	struct endpoint at;
 	struct ports ports;
 	struct rate rate;
 	struct addr addr;
@@ -255,6 +408,12 @@ static void garbage_one(const char *s)
 	outcome(parse_ports(s, &ports, &why), false, &why, "ports", s);
 	outcome(parse_rate(s, &rate, &why), false, &why, "rate", s);
 	outcome(parse_duration(s, 0, MAX, &v, &why), false, &why, "duration", s);
+	outcome(parse_pace(s, &rate, &why), false, &why, "pace", s);
+	outcome(parse_sample(s, &v, &why), false, &why, "sample", s);
+	outcome(parse_proto(s, &i, &why), false, &why, "protocol", s);
+	outcome(parse_vlan(s, &i, &why), false, &why, "VLAN", s);
+	outcome(parse_flow(s, &flow, &why), false, &why, "flow", s);
+	outcome(parse_endpoint(s, &at, &why), false, &why, "endpoint", s);
 	if (*s && strlen(s) < NAME_LEN && strspn(s, "0123456789xe-") == strlen(s))
 		return; /* names may look like that */
 	outcome(parse_name(s, name, &why), false, &why, "name", s);
@@ -324,6 +483,12 @@ int main(void)
 	test_ports();
 	test_rate();
 	test_duration();
+	test_pace();
+	test_sample();
+	test_proto();
+	test_vlan();
+	test_flow();
+	test_endpoint();
 	test_garbage();
 	test_nearest();
 	test_text();
