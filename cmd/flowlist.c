@@ -25,7 +25,7 @@
 	{ .key = "inner_vlan", .head = "INNER", .type = COL_U64, .wide = true, .width = 5 }, \
 	{ .key = "state", .head = "STATE", .type = COL_STR, .width = 6 }, \
 	{ .key = "end_reason", .head = "WHY", .type = COL_STR, .wide = true, .width = 6 }, \
-	{ .key = "idle_seconds", .head = "IDLE", .type = COL_U64, .width = 5 }, \
+	{ .key = "idle_seconds", .head = "IDLE_S", .type = COL_U64, .width = 6 }, \
 	{ .key = "tcp_flags", .head = "FLAGS", .type = COL_STR, .width = 5 }, \
 	{ .key = "tos", .head = "TOS", .type = COL_U64, .wide = true, .width = 3 }, \
 	{ .key = "ttl_min", .head = "TTL>=", .type = COL_U64, .wide = true, .width = 5 }, \

@@ -302,7 +302,7 @@ static int frame_show(const struct screen *s, const struct view *v)
 	for (const char *line = v->text; *line && row < w.ws_row; row++) {
 		size_t len = strcspn(line, "\n");
 
-		fputs(row ? "\r\n" : "", f);
+		fputs(row ? "\n" : "", f);
 		fputs(row == 1 && !s->is_plain ? "\033[7m" : "", f);
 		line_put(f, line, len, w.ws_col);
 		fputs(row == 1 && !s->is_plain ? "\033[0m" : "", f);

@@ -439,7 +439,14 @@ static int lock_all(const struct run *run, const struct flowtable *t)
 	return err ? err : flow_lock(run, t->lock, who);
 }
 
-/* The locks go with the table. */
+static void unlock_all(const struct flowtable *t)
+{
+	flow_unlock(t->lock);
+	for (int i = 0; i < FLOW_COLLECTORS; i++)
+		if (t->peer[i].state)
+			flow_unlock(t->peer[i].lock);
+}
+
 static int drop_flows(const struct run *run, struct flowtable *t)
 {
 	__u64 n;
@@ -451,6 +458,7 @@ static int drop_flows(const struct run *run, struct flowtable *t)
 		err = flowtable_expire(t, true, &n);
 	if (!err)
 		err = flowtable_recycle(t, true, &n);
+	unlock_all(t);
 	return err;
 }
 

@@ -130,7 +130,7 @@ __u64 flow_rate(const struct flow_rates *r, __u64 count)
 
 /* The flows found so far, or the best of them. */
 struct entry {
-	__u64 value;
+	__u64 value, octets;
 	__u32 slot;
 	__u16 generation;
 };
@@ -140,13 +140,15 @@ struct index {
 	__u32 limit;
 };
 
-/* Most first; of the same, the older slot first. */
+/* Most first; of the same, that with more octets, then the lower slot. */
 static int by_value(const void *a, const void *b)
 {
 	const struct entry *x = a, *y = b;
 
 	if (x->value != y->value)
 		return x->value < y->value ? 1 : -1;
+	if (x->octets != y->octets)
+		return x->octets < y->octets ? 1 : -1;
 	return x->slot < y->slot ? -1 : x->slot > y->slot;
 }
 
@@ -225,7 +227,7 @@ int flow_walk(const struct flowtable *t, const struct flow_query *q,
 	for (__u32 i = 0; !err && i < end; i++) {
 		if (!flowtable_read(t, i, &rec) || !flow_matches(t, &q->match, &rec))
 			continue;
-		const struct entry entry = { value_of(q, &rec, i), i, (__u16)FLOW_GENERATION(rec.life) };
+		const struct entry entry = { value_of(q, &rec, i), rec.octets, i, (__u16)FLOW_GENERATION(rec.life) };
 		err = index_add(&x, &entry);
 	}
 	if (!err) {

@@ -51,7 +51,7 @@ struct flow_query {
 	__u32 limit;              /* 0: all */
 	const struct flow_rates *rates; /* of FLOW_BY_RATE */
 };
-/* Calls fn for each flow. Memory: FLOW_BY_SLOT none, else 16 octets for each flow, but of
+/* Calls fn for each flow. Memory: FLOW_BY_SLOT none, else 24 octets for each flow, but of
  * no more than twice the limit. 0, -ENOMEM or what fn returned. */
 must_use int flow_walk(const struct flowtable *t, const struct flow_query *q,
 		       int (*fn)(const struct flow_rec *rec, __u32 slot, void *arg), void *arg);
