@@ -14,6 +14,7 @@
  *   config   ARRAY of one struct flow_config, memory-mapped
  *   places   ARRAY of struct flow_place, memory-mapped: where packets are seen
  *   stats    per-CPU ARRAY of struct flow_stat, by place
+ *   spare    per-CPU ARRAY of one u64: a slot + 1 in state NEW that has no flow, or 0
  *   frags    LRU_HASH of struct flow_frag to flow_frag_ports: whose flow later fragments are of
  *   collector/<n>/state  ARRAY of one struct flow_collector, memory-mapped
  *   collector/<n>/lines  ARRAY of struct flow_line by slot, memory-mapped
@@ -25,9 +26,10 @@
  * a packet that cannot be counted to a flow is counted as ignored, by cause.
  *
  * Life of a slot, who makes the step:
- *   FREE    -> NEW      packet path, having popped it off the ring
+ *   FREE    -> NEW      packet path, having popped it off the ring; where another CPU was
+ *                       first with its key it is kept in spare, for the next
  *   NEW     -> LIVE     packet path, its key is in keys
- *   NEW     -> ORPHAN   packet path, another CPU was first with this key; never counted
+ *   NEW     -> ORPHAN   packet path, where spare holds one already; never counted
  *   LIVE    -> CLOSING  user space, under the instance's lock; then the key is deleted
  *   CLOSING -> CLOSED   user space, after a grace period: counters are final
  *   CLOSED, ORPHAN -> FREE  user space, under the lock, back into the ring
