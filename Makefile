@@ -115,8 +115,10 @@ $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
 
-bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flowsend $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
 	tests/bench
+	@echo
+	tests/benchexport
 
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
