@@ -387,12 +387,6 @@ static int slot_add(struct job *j, __u32 slot)
 	return b ? flows_send(j, b) : 0;
 }
 
-/* Who began: within a tick, most likely who has the higher port. */
-static bool is_source(const struct flow_rec *a, const struct flow_rec *b)
-{
-	return a->first != b->first ? a->first < b->first : a->key.sport > b->key.sport;
-}
-
 /* Two slots as a biflow. */
 static int pair_add(struct job *j, __u32 a, __u32 b)
 {
@@ -412,7 +406,7 @@ static int pair_add(struct job *j, __u32 a, __u32 b)
 	if (j->n_vacant < 2 && told_grow(j))
 		return -ENOMEM;
 	what = tell(j, &x, a);
-	if (is_source(&x.rec, &y.rec))
+	if (flow_is_initiator(&x.rec, &y.rec))
 		ipfix_add(j->x, &x.flow, what, &y.flow, tell(j, &y, b), &batch);
 	else
 		ipfix_add(j->x, &y.flow, tell(j, &y, b), &x.flow, what, &batch);
