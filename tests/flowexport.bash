@@ -28,6 +28,11 @@ enable() { l3af flows enable dev s0 direction ingress "$@" >/dev/null; }
 # export_to WORDS...
 export_to() { l3af flows export to "$@"; }
 
+# slowly WORDS...: an export in the background, ${PID[slow]}; its messages in $T/err
+slowly() {
+	start slow srv bash -c 'echo go; exec "$@" 2>"$0"' "$T/err" "$BUILD/l3afctl" --bpffs "$BPFFS" flows export to "$@"
+}
+
 # datagrams FIRST N [EACH [SIZE]]: EACH datagrams from port 4000 to each of N ports
 datagrams() {
 	in_ns cli python3 -c '

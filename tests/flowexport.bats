@@ -222,12 +222,12 @@ kept() { echo "l3afctl: warning: $1 was never reached: flows are kept for it unt
 	enable idle 0
 	datagrams 1000 20000
 	collector u udp
-	l3af flows export to $C4/udp pace 20000/s 3>&- 2>"$T/err" &
+	slowly $C4/udp pace 20000/s
 	sleep 0.4
 	finish u
 	status=0
-	wait $! || status=$?
-	echo "$status"; cat "$T/err"; [[ $status == 1 && $(<"$T/err") == "l3afctl: $C4/udp: nobody listens there, says 10.78.0.2" ]]
+	wait "${PID[slow]}" || status=$?
+	[[ $status == 1 && $(<"$T/err") == "l3afctl: $C4/udp: nobody listens there, says 10.78.0.2" ]]
 	before=$(got "$T/u" | cut -d ' ' -f 2)
 	((before > 2000 && before < 18000))
 	# nothing was on its way when it ended, as it is a neighbour
@@ -445,7 +445,7 @@ c = s.accept()[0]; sys.stdin.read()'
 	enable idle 0
 	collector u udp
 	datagrams 1000 6000
-	start slow srv bash -c 'echo go; exec "$@"' - "$BUILD/l3afctl" --bpffs "$BPFFS" flows export to $C4/udp pace 3000/s
+	slowly $C4/udp pace 3000/s
 	sleep 0.3
 	refuses 4 "l3afctl: another l3afctl is at work on collector $C4/udp; waited 0 s (--wait DURATION waits longer)" \
 		l3af --wait 0 flows export to $C4/udp

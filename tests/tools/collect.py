@@ -3,7 +3,7 @@
 """A collector for tests that reads IPFIX on its own terms (RFC 7011), not on the exporter's.
 
 collect.py udp|tcp ADDR PORT FILE   print "listening"; append messages to FILE until stdin ends;
-                                    SIGUSR1: what came so far is written
+                                    of what comes over UDP, all is read or refused then
 collect.py sum FILE...              flows, packets, octets, sequence errors of all messages
 collect.py flows FILE               a JSON object per flow record
 collect.py options FILE             the same of options records
@@ -138,6 +138,17 @@ def outline(path):
         print(len(m), templates, sum(1 for _ in r.message(m)))
 
 
+def drain(s, out):
+    """A socket that is connected elsewhere gets nothing more, and keeps what it has."""
+    s.connect((s.getsockname()[0], 9))
+    s.setblocking(False)
+    try:
+        while True:
+            out.write(s.recv(65536))
+    except BlockingIOError:
+        pass
+
+
 def listen(kind, addr, port, path):
     family = socket.AF_INET6 if ":" in addr else socket.AF_INET
     s = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
@@ -155,7 +166,7 @@ def listen(kind, addr, port, path):
         for key, _ in ready.select():
             if key.fileobj is sys.stdin:
                 if not os.read(0, 1):
-                    return
+                    return kind == "udp" and drain(s, out)
             elif kind == "udp":
                 out.write(s.recv(65536))
             elif key.fileobj is s:
