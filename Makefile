@@ -64,7 +64,8 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
 
-tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_window
+tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_window \
+	$(B)/tests/killat
 test-objects: $(TESTOBJ) $(FPOBJ)
 
 $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
@@ -94,6 +95,11 @@ $(B)/tests/bench: tests/bench.c bpf/root.h
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lbpf
+
+$(B)/tests/killat: tests/tools/killat.c tests/tools/command.c tests/tools/command.h
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^)
 
 $(B)/tests/syn: tests/syn.c
 	@mkdir -p $(@D)

@@ -21,7 +21,7 @@ hosts() {
 		addr add fd78::2/64 dev k1 nodad
 	END
 }
-C4=10.78.0.2:4739 C6=[fd78::2]:4739
+C4=10.78.0.2:4739 C6='[fd78::2]:4739'
 
 # enable WORDS...: flows on s0, ingress; not shown
 enable() { l3af flows enable dev s0 direction ingress "$@" >/dev/null; }

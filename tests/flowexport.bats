@@ -23,19 +23,19 @@ teardown() {
 	for i in 1 2 3 4 5 6; do
 		datagrams 1000 $((i * 100)) 3 $((i * 20))
 		datagrams $((2000 + i * 100)) 50
-		export_to $C4/udp
+		export_to "$C4/udp"
 		((i % 2)) || export_to file "$T/f.ipfix"
 		((i != 3)) || sleep 1.2
 	done
 	datagrams 1000 30
 	export_to file "$T/f.ipfix"
-	export_to $C4/udp flush
+	export_to "$C4/udp" flush
 	export_to file "$T/f.ipfix"
 	[[ $(truth) == 'packets 6630 octets '* ]]
 	soon "$(truth)" got "$T/u"
 	[[ $(got "$T/f.ipfix") == "$(truth)" ]]
 	run -0 ipfixDump -i "$T/f.ipfix" --stats
-	[[ $(pending $C4/udp) == 'packets 0 octets 0' && $(pending "file $T/f.ipfix") == 'packets 0 octets 0' ]]
+	[[ $(pending "$C4/udp") == 'packets 0 octets 0' && $(pending "file $T/f.ipfix") == 'packets 0 octets 0' ]]
 	# both have all of what is closed: no slot is in use
 	does '' l3af flows list
 }
@@ -49,7 +49,7 @@ teardown() {
 	for i in 1 2 3; do
 		datagrams 1000 500
 		export_to "$C6/udp"
-		export_to $C4/tcp
+		export_to "$C4/tcp"
 		export_to "$C6/tcp"
 		export_to file "$T/f"
 		# another instance knows nothing of the file
@@ -153,7 +153,7 @@ teardown() {
 @test "--dry-run says what would be sent and touches nothing" {
 	enable
 	datagrams 1000 300 2
-	for to in "file $T/f" $C4/udp $C4/tcp; do
+	for to in "file $T/f" "$C4/udp" "$C4/tcp"; do
 		# shellcheck disable=SC2086
 		run -0 --separate-stderr l3af --json --dry-run flows export to $to
 		[[ $(jq -c '[.dry_run, .flows, .packets, .octets]' <<<"$output") == '[true,300,600,22800]' && -z $stderr ]]
@@ -173,14 +173,14 @@ teardown() {
 	collector u udp
 	datagrams 1000 4000
 	start=$(now_ms)
-	export_to $C4/udp pace 8000/s
+	export_to "$C4/udp" pace 8000/s
 	(($(now_ms) - start >= 480))
 	soon 'packets 4000 octets 152000' got "$T/u"
 	datagrams 1000 4000
-	export_to $C4/udp pace none
+	export_to "$C4/udp" pace none
 	soon 'packets 8000 octets 304000' got "$T/u"
 	datagrams 1000 4000
-	export_to $C4/udp pace none mtu 330
+	export_to "$C4/udp" pace none mtu 330
 	soon 'packets 12000 octets 456000' got "$T/u"
 	# 8000 records of 62 octets in messages of at most 302: two or three sets of templates
 	[[ $("$COLLECT" messages "$T/u" | awk '$1 > 302' | wc -l) -gt 0 ]]
@@ -194,8 +194,8 @@ kept() { echo "l3afctl: warning: $1 was never reached: flows are kept for it unt
 @test "UDP: nobody listens, no route, no such host: next time all of it" {
 	enable
 	datagrams 1000 1000
-	refuses 1 "l3afctl: $C4/udp: nobody listens there, says 10.78.0.2"$'\n'"$(kept $C4/udp)" \
-		l3af flows export to $C4/udp
+	refuses 1 "l3afctl: $C4/udp: nobody listens there, says 10.78.0.2"$'\n'"$(kept "$C4/udp")" \
+		l3af flows export to "$C4/udp"
 	refuses 1 "l3afctl: $C6/udp: nobody listens there, says fd78::2"$'\n'"$(kept "$C6/udp")" \
 		l3af flows export to "$C6/udp" pace none
 	refuses 1 "l3afctl: 192.0.2.1:4739/udp: there is no route to it" l3af flows export to 192.0.2.1:4739/udp
@@ -203,18 +203,18 @@ kept() { echo "l3afctl: warning: $1 was never reached: flows are kept for it unt
 		l3af flows export to 10.78.0.9:4739/udp
 	l3af flows collector remove 10.78.0.9:4739/udp >/dev/null
 	datagrams 1500 1000
-	refuses 1 "l3afctl: $C4/udp: nobody listens there, says 10.78.0.2"$'\n'"$(kept $C4/udp)" \
-		l3af flows export to $C4/udp
+	refuses 1 "l3afctl: $C4/udp: nobody listens there, says 10.78.0.2"$'\n'"$(kept "$C4/udp")" \
+		l3af flows export to "$C4/udp"
 	collector u udp
 	collector u6 udp fd78::2
-	does '' l3af flows export to $C4/udp
+	does '' l3af flows export to "$C4/udp"
 	does '' l3af flows export to "$C6/udp"
 	soon "$(truth)" got "$T/u"
 	soon "$(truth)" got "$T/u6"
 	# reached before: no more is said than that
 	finish u
-	refuses 1 "l3afctl: $C4/udp: nobody listens there, says 10.78.0.2" l3af flows export to $C4/udp
-	[[ $(l3af --json flows collector list | jq -r '.[] | select(.name == "'$C4/udp'").failure') == 'Connection refused' ]]
+	refuses 1 "l3afctl: $C4/udp: nobody listens there, says 10.78.0.2" l3af flows export to "$C4/udp"
+	[[ $(l3af --json flows collector list | jq -r ".[] | select(.name == \"$C4/udp\").failure") == 'Connection refused' ]]
 }
 
 @test "a collector that goes away in the middle: what it did not get comes later" {
@@ -222,7 +222,7 @@ kept() { echo "l3afctl: warning: $1 was never reached: flows are kept for it unt
 	enable idle 0
 	datagrams 1000 20000
 	collector u udp
-	slowly $C4/udp pace 20000/s
+	slowly "$C4/udp" pace 20000/s
 	sleep 0.4
 	finish u
 	status=0
@@ -233,7 +233,7 @@ kept() { echo "l3afctl: warning: $1 was never reached: flows are kept for it unt
 	# nothing was on its way when it ended, as it is a neighbour
 	: >"$T/u"
 	collector u udp
-	export_to $C4/udp
+	export_to "$C4/udp"
 	soon $((20000 - before)) packets "$T/u"
 }
 packets() { "$COLLECT" sum "$1" | cut -d ' ' -f 4; }
@@ -242,7 +242,7 @@ packets() { "$COLLECT" sum "$1" | cut -d ' ' -f 4; }
 	local committed
 	enable idle 0
 	datagrams 1000 40000
-	refuses 1 "l3afctl: $C4/tcp: connection refused"$'\n'"$(kept $C4/tcp)" l3af flows export to $C4/tcp
+	refuses 1 "l3afctl: $C4/tcp: connection refused"$'\n'"$(kept "$C4/tcp")" l3af flows export to "$C4/tcp"
 	start bad col python3 -c '
 import socket, struct, sys
 s = socket.create_server(("10.78.0.2", 4739)); print("listening", flush=True)
@@ -250,7 +250,7 @@ c = s.accept()[0]
 n = 0
 while n < 1500000: n += len(c.recv(65536))
 c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); c.close()'
-	refuses 1 "l3afctl: $C4/tcp: the collector has closed the connection" l3af flows export to $C4/tcp
+	refuses 1 "l3afctl: $C4/tcp: the collector has closed the connection" l3af flows export to "$C4/tcp"
 	finish bad
 	committed=$(l3af --json flows collector list | jq '.[0].flow_packets')
 	((committed > 5000 && committed < 30000))
@@ -258,10 +258,10 @@ c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); c.cl
 import socket, sys
 s = socket.create_server(("10.78.0.2", 4739)); print("listening", flush=True)
 c = s.accept()[0]; sys.stdin.read()'
-	refuses 1 "l3afctl: $C4/tcp: the collector has read nothing for 10 s" l3af flows export to $C4/tcp
+	refuses 1 "l3afctl: $C4/tcp: the collector has read nothing for 10 s" l3af flows export to "$C4/tcp"
 	finish bad
 	collector t tcp
-	export_to $C4/tcp
+	export_to "$C4/tcp"
 	soon "packets $((40000 - committed)) octets $(((40000 - committed) * 38))" got "$T/t"
 }
 
@@ -302,14 +302,14 @@ c = s.accept()[0]; sys.stdin.read()'
 		setpriv --bounding-set -dac_override --inh-caps -dac_override "$BUILD/l3afctl" --bpffs "$BPFFS" -n srv \
 		flows export to file /proc/version
 	refuses 2 "l3afctl: mtu: 100 leaves 72 octets for a message, which needs 288 at least" \
-		l3af flows export to $C4/udp mtu 100
+		l3af flows export to "$C4/udp" mtu 100
 	run --separate-stderr l3af flows export to nosuch.invalid:4739/udp
 	[[ $status == 2 && -z $output && $stderr == *nosuch.invalid* ]]
 	run --separate-stderr l3af flows export to 10.78.0.2:0/udp
 	[[ $status == 2 && -z $output && $stderr == *10.78.0.2:0/udp* ]]
 	[[ $(l3af --json flows collector list) == '[]' ]]
 	refuses 1 "l3afctl: instance other counts no flows; enable them: l3afctl flows enable dev IF" \
-		l3af flows export to $C4/udp instance other
+		l3af flows export to "$C4/udp" instance other
 	refuses 2 "l3afctl: $T/text: is no IPFIX file (at octet 0)"$'\n'"$(kept "file $T/text")" \
 		l3af flows export to file "$T/text"
 	[[ $(<"$T/text") == 'no flows' ]]
@@ -345,24 +345,24 @@ c = s.accept()[0]; sys.stdin.read()'
 @test "a queue that stays full: an error after five seconds, nothing lost" {
 	enable idle 0
 	collector u udp
-	export_to $C4/udp
+	export_to "$C4/udp"
 	datagrams 1000 3000
 	# dropped by the queue
 	in_ns srv tc qdisc replace dev k0 root tbf rate 1kbit burst 2000 limit 3000
-	refuses 1 "l3afctl: $C4/udp: this host's queue stayed full" l3af flows export to $C4/udp
+	refuses 1 "l3afctl: $C4/udp: this host's queue stayed full" l3af flows export to "$C4/udp"
 	# kept by the queue, until the socket's room is used up
 	in_ns srv tc qdisc replace dev k0 root tbf rate 1kbit burst 2000 limit 10000000
-	refuses 1 "l3afctl: $C4/udp: this host's queue stayed full" l3af flows export to $C4/udp pace none
+	refuses 1 "l3afctl: $C4/udp: this host's queue stayed full" l3af flows export to "$C4/udp" pace none
 	in_ns srv tc qdisc delete dev k0 root
 	committed=$(l3af --json flows collector list | jq '.[0].flow_packets')
 	: >"$T/u"
-	export_to $C4/udp
+	export_to "$C4/udp"
 	soon $((3000 - committed)) packets "$T/u"
 	# slow is not dead
 	datagrams 1000 3000
 	in_ns srv tc qdisc replace dev k0 root tbf rate 2mbit burst 3000 limit 6000
 	: >"$T/u"
-	export_to $C4/udp
+	export_to "$C4/udp"
 	soon 3000 packets "$T/u"
 }
 
@@ -371,7 +371,7 @@ c = s.accept()[0]; sys.stdin.read()'
 	collector u udp
 	in_ns srv ip route replace 10.78.0.0/24 dev k0 mtu 600
 	datagrams 1000 1000
-	export_to $C4/udp pace none
+	export_to "$C4/udp" pace none
 	soon "$(truth)" got "$T/u"
 	[[ $("$COLLECT" messages "$T/u" | sort -nr | head -n 1 | cut -d ' ' -f 1) -le 572 ]]
 	quiet_netns far
@@ -411,11 +411,11 @@ c = s.accept()[0]; sys.stdin.read()'
 	datagrams 1000 10
 	export_to file "$T/f"
 	# the state says that the last export was in an hour
-	local state=$STATE/kf/flows/collector/0/state
-	read -ra value < <(bpftool -j map lookup pinned "$state" key 0 0 0 0 | jq -r '.value | join(" ")')
+	local pin=$STATE/kf/flows/collector/0/state
+	read -ra value < <(bpftool -j map lookup pinned "$pin" key 0 0 0 0 | jq -r '.value | join(" ")')
 	local later=$(($(date +%s) + 3600)) i
 	for ((i = 0; i < 8; i++)); do value[280 + i]=$(printf '0x%02x' $((later >> 8 * i & 255))); done
-	bpftool map update pinned "$state" key 0 0 0 0 value "${value[@]}"
+	bpftool map update pinned "$pin" key 0 0 0 0 value "${value[@]}"
 	datagrams 1000 20
 	run -0 --separate-stderr l3af flows export to file "$T/f"
 	[[ $stderr =~ ^'l3afctl: warning: file '.*': the clock is 3'[56][0-9][0-9]' s behind the last export; Export Time stays at that one'$ ]]
@@ -426,7 +426,7 @@ c = s.accept()[0]; sys.stdin.read()'
 @test "a full table: said at the end of each export, and who closed flows wait for" {
 	enable max 100 idle 1s
 	datagrams 1000 80
-	run -1 l3af flows export to $C4/udp
+	run -1 l3af flows export to "$C4/udp"
 	does '' l3af flows export to file "$T/f"
 	datagrams 1100 50
 	run -0 --separate-stderr l3af flows export to file "$T/f"
@@ -434,7 +434,7 @@ c = s.accept()[0]; sys.stdin.read()'
 	sleep 1.2
 	run -0 --separate-stderr l3af flows export to file "$T/f"
 	[[ $stderr == "l3afctl: warning: instance flows: 100 of 100 flows are in its table; closed ones wait for $C4/udp (100)" ]]
-	l3af flows collector remove $C4/udp >/dev/null
+	l3af flows collector remove "$C4/udp" >/dev/null
 	does '' l3af flows export to file "$T/f"
 	does '' l3af flows list
 }
@@ -445,15 +445,15 @@ c = s.accept()[0]; sys.stdin.read()'
 	enable idle 0
 	collector u udp
 	datagrams 1000 6000
-	slowly $C4/udp pace 3000/s
+	slowly "$C4/udp" pace 3000/s
 	sleep 0.3
 	refuses 4 "l3afctl: another l3afctl is at work on collector $C4/udp; waited 0 s (--wait DURATION waits longer)" \
-		l3af --wait 0 flows export to $C4/udp
+		l3af --wait 0 flows export to "$C4/udp"
 	# no lock of all is held meanwhile
 	does '' l3af --wait 0 flows export to file "$T/f"
 	[[ $(got "$T/f") == "$(truth)" ]]
 	datagrams 1000 100
-	does '' l3af flows export to $C4/udp
+	does '' l3af flows export to "$C4/udp"
 	soon "$(truth)" got "$T/u"
 	wait "${PID[slow]}"
 }

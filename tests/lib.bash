@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What every bats file loads. A file runs in namespaces of its own (tests/run FILE).
 
 bats_require_minimum_version 1.5.0

@@ -92,10 +92,14 @@ class Reader:
         assert not any(body[at:]), "padding is not zero"
 
 
-def messages(path):
+def messages(f):
+    while header := f.read(16):
+        yield header + f.read(struct.unpack_from(">H", header, 2)[0] - 16)
+
+
+def messages_of(path):
     with open(path, "rb") as f:
-        while header := f.read(16):
-            yield header + f.read(struct.unpack_from(">H", header, 2)[0] - 16)
+        yield from messages(f)
 
 
 def total(paths):
@@ -103,7 +107,7 @@ def total(paths):
     errors, unknown, n = [], 0, 0
     for path in paths:
         r = Reader()
-        for m in messages(path):
+        for m in messages_of(path):
             for kind, record in r.message(m):
                 if kind == 3:
                     options += 1
@@ -121,7 +125,7 @@ def total(paths):
 
 def show(path, wanted):
     r = Reader()
-    for m in messages(path):
+    for m in messages_of(path):
         for kind, record in r.message(m):
             if kind == wanted:
                 print(json.dumps(record))
@@ -129,7 +133,7 @@ def show(path, wanted):
 
 def outline(path):
     r = Reader()
-    for m in messages(path):
+    for m in messages_of(path):
         at, templates = 16, 0
         while at < len(m):
             kind, size = struct.unpack_from(">HH", m, at)
@@ -178,11 +182,16 @@ def listen(kind, addr, port, path):
                 key.fileobj.close()
 
 
-if sys.argv[1] in ("udp", "tcp"):
-    listen(*sys.argv[1:5])
-elif sys.argv[1] == "sum":
-    total(sys.argv[2:])
-elif sys.argv[1] == "messages":
-    outline(sys.argv[2])
-else:
-    show(sys.argv[2], {"flows": 2, "options": 3}[sys.argv[1]])
+def main():
+    if sys.argv[1] in ("udp", "tcp"):
+        listen(*sys.argv[1:5])
+    elif sys.argv[1] == "sum":
+        total(sys.argv[2:])
+    elif sys.argv[1] == "messages":
+        outline(sys.argv[2])
+    else:
+        show(sys.argv[2], {"flows": 2, "options": 3}[sys.argv[1]])
+
+
+if __name__ == "__main__":
+    main()
