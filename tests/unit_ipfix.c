@@ -685,6 +685,21 @@ static void test_strange(void)
 	}
 }
 
+/* Two records, strings of 256 octets and of one. */
+static void test_long(void)
+{
+	static const __u8 head[] = { 0, 10, 1, 37, 0, 0, 0, 0, 0, 0, 0, 7, 0, 1, 0x11, 0x70, 0, 2, 0, 12, 1, 0, 0, 1,
+				     0, 82, 255, 255, 1, 0, 1, 9, 255, 1, 0 };
+	__u8 m[293];
+	__u32 sequence = 0;
+	__u64 whole;
+
+	memset(m, 'x', sizeof(m));
+	memcpy(m, head, sizeof(head));
+	m[sizeof(m) - 2] = 1;
+	check(!next_of((const char *)m, sizeof(m), DOMAIN, &sequence, &whole) && sequence == 9, "%u is next", sequence);
+}
+
 static void test_fuzz(void)
 {
 	struct sample *s = calloc(FLOWS, sizeof(*s));
@@ -1020,6 +1035,7 @@ int main(int argc, char **argv)
 	test_ids();
 	test_checksum();
 	test_strange();
+	test_long();
 	test_fuzz();
 	printf("%lu checks\n", checks);
 	return 0;
