@@ -14,6 +14,7 @@
  *   config   ARRAY of one struct flow_config, memory-mapped
  *   places   ARRAY of struct flow_place, memory-mapped: where packets are seen
  *   stats    per-CPU ARRAY of struct flow_stat, by place
+ *   spare    per-CPU ARRAY of one u64: a slot + 1 in state NEW that has no flow, or 0
  *   frags    LRU_HASH of struct flow_frag to flow_frag_ports: whose flow later fragments are of
  *   collector/<n>/state  ARRAY of one struct flow_collector, memory-mapped
  *   collector/<n>/lines  ARRAY of struct flow_line by slot, memory-mapped
@@ -25,9 +26,10 @@
  * a packet that cannot be counted to a flow is counted as ignored, by cause.
  *
  * Life of a slot, who makes the step:
- *   FREE    -> NEW      packet path, having popped it off the ring
+ *   FREE    -> NEW      packet path, having popped it off the ring; where another CPU was
+ *                       first with its key it is kept in spare, for the next
  *   NEW     -> LIVE     packet path, its key is in keys
- *   NEW     -> ORPHAN   packet path, another CPU was first with this key; never counted
+ *   NEW     -> ORPHAN   packet path, where spare holds one already; never counted
  *   LIVE    -> CLOSING  user space, under the instance's lock; then the key is deleted
  *   CLOSING -> CLOSED   user space, after a grace period: counters are final
  *   CLOSED, ORPHAN -> FREE  user space, under the lock, back into the ring
@@ -62,7 +64,7 @@ struct flow_key {
 #define FLOW_TAGGED 0x8000
 
 struct flow_rec {
-	/* line 0: every packet */
+	/* line 0: every packet; and all that is asked of a slot without news */
 	__u64 packets;        /* segments of a GSO packet counted each */
 	__u64 octets;         /* IP headers and payload of each, as on the wire */
 	__u64 first, last;    /* jiffies64 of the first and the latest packet */
@@ -70,13 +72,14 @@ struct flow_rec {
 	__u32 flags;          /* TCP flags seen, ORed: the low byte of bytes 13, NS in bit 8 */
 	__u32 ttl_min, ttl_max;
 	__u32 in_ifindex;     /* egress of a forwarded packet: where it came in; else 0 */
+	__u32 life;           /* enum flow_state | enum flow_reason << 8 | generation << 16 */
 	__u8 tos;             /* of the first packet: TOS byte or traffic class */
-	__u8 reserved[11];
+	__u8 reserved[7];
 	/* line 1: written when the slot is taken, and rarely after */
 	struct flow_key key;
 	__u32 begin[FLOW_COLLECTORS]; /* low half of jiffies64: first packet of the interval
 				       * under way for each collector */
-	__u32 life;           /* enum flow_state | enum flow_reason << 8 | generation << 16 */
+	__u32 reserved2;
 };
 
 /* The generation counts the flows that had this slot; 0 never occurs in one that has. */

@@ -84,6 +84,14 @@ struct {
 	__type(value, struct flow_frag_ports);
 } frags SEC(".maps");
 
+/* A slot that was popped for a flow that another processor then made: for the next one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} spare SEC(".maps");
+
 /* A packet, as it is counted. */
 struct seen {
 	struct flow_key key;
@@ -366,17 +374,28 @@ static __always_inline struct flow_rec *rec_find(const struct seen *s, __u32 *sl
 	return rec && key_is(&rec->key, &s->key) ? rec : NULL;
 }
 
+static __always_inline __u64 *spare_word(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&spare, &zero);
+}
+
 /* A free slot, or a cause of enum flow_ignored as a negative number. */
 enum { MADE = 0, AGAIN = 1 };
 static __always_inline int slot_pop(__u32 *slot)
 {
+	__u64 *in = spare_word(), kept = in && *(volatile __u64 *)in ? __sync_lock_test_and_set(in, 0) : 0;
 	__u32 zero = 0, at;
-	__u64 *in;
 	struct flow_ends *e = bpf_map_lookup_elem(&ends, &zero);
 	struct flow_config *c = bpf_map_lookup_elem(&config, &zero);
 
 	if (!e || !c)
 		return -1 - FLOW_IGNORED_ERROR;
+	if (kept) {
+		*slot = kept - 1;
+		return MADE;
+	}
 	for (int i = 0; i < POP_TRIES; i++) {
 		__u64 head = *(volatile __u64 *)&e->head;
 
@@ -391,6 +410,15 @@ static __always_inline int slot_pop(__u32 *slot)
 			return MADE;
 	}
 	return -1 - FLOW_IGNORED_ERROR;
+}
+
+/* It is still NEW, nobody else's. Where there is a spare one already user space takes it. */
+static __always_inline void slot_spare(struct flow_rec *rec, __u32 slot, __u32 generation)
+{
+	__u64 *in = spare_word();
+
+	if (!in || __sync_val_compare_and_swap(in, 0, slot + 1ULL))
+		__sync_lock_test_and_set(&rec->life, FLOW_LIFE(generation, FLOW_REASON_NONE, FLOW_ORPHAN));
 }
 
 static __always_inline void rec_init(struct flow_rec *rec, const struct seen *s, __u32 generation)
@@ -425,8 +453,12 @@ static __always_inline int rec_make(const struct seen *s, __u32 *slot)
 		generation = 1;
 	rec_init(rec, s, generation);
 	err = bpf_map_update_elem(&keys, &s->key, slot, BPF_NOEXIST);
-	__sync_lock_test_and_set(&rec->life, FLOW_LIFE(generation, FLOW_REASON_NONE, err ? FLOW_ORPHAN : FLOW_LIVE));
-	return !err ? MADE : err == -17 /* EEXIST */ ? AGAIN : -1 - FLOW_IGNORED_ERROR;
+	if (!err) {
+		__sync_lock_test_and_set(&rec->life, FLOW_LIFE(generation, FLOW_REASON_NONE, FLOW_LIVE));
+		return MADE;
+	}
+	slot_spare(rec, *slot, generation);
+	return err == -17 /* EEXIST */ ? AGAIN : -1 - FLOW_IGNORED_ERROR;
 }
 
 /* Without a hint. 0: counted; else -1 - cause. */
@@ -493,8 +525,10 @@ static __always_inline int look_at(struct __sk_buff *skb, struct seen *s, struct
 		measure_gso(skb, &p, end, l2, s);
 	else
 		s->octets = ip_octets(&p, s->octets);
-	if (p.flags & PKT_V4 && s->octets < ((struct iphdr *)p.l3)->ihl * 4)
+	if (p.flags & PKT_V4 && s->octets < ((struct iphdr *)p.l3)->ihl * 4) {
+		s->octets = skb->len - l2;
 		return -1 - FLOW_IGNORED_MALFORMED;
+	}
 	if (is_sampled_out(stat))
 		return -1 - FLOW_IGNORED_SAMPLED;
 	read_key(&p, end, s);

@@ -387,7 +387,7 @@ static int slot_add(struct job *j, __u32 slot)
 	return b ? flows_send(j, b) : 0;
 }
 
-/* Two slots as a biflow: whose first packet came first is its source. */
+/* Two slots as a biflow. */
 static int pair_add(struct job *j, __u32 a, __u32 b)
 {
 	struct flow_interval x, y;
@@ -406,7 +406,7 @@ static int pair_add(struct job *j, __u32 a, __u32 b)
 	if (j->n_vacant < 2 && told_grow(j))
 		return -ENOMEM;
 	what = tell(j, &x, a);
-	if (x.rec.first <= y.rec.first)
+	if (flow_is_initiator(&x.rec, &y.rec))
 		ipfix_add(j->x, &x.flow, what, &y.flow, tell(j, &y, b), &batch);
 	else
 		ipfix_add(j->x, &y.flow, tell(j, &y, b), &x.flow, what, &batch);

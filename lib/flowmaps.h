@@ -36,7 +36,4 @@ void flow_map_munmap(const struct flow_map *m, __u32 entries, void *at);
 must_use int flow_peer_open(const struct flowtable *t, int number, struct flow_peer *p);
 void flow_peer_close(struct flow_peer *p, __u32 max);
 
-/* Sets now_jiffies, now_ns, tick_ns. */
-must_use int flow_clock(struct flowtable *t);
-
 #endif

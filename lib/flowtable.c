@@ -170,7 +170,7 @@ static int open_all(const struct bpffs *b, const char *dir, struct flowtable *t)
 		if (err == -ENOENT)
 			err = 0;
 	}
-	return err ? err : flow_clock(t);
+	return err ? err : flow_clock_read(t);
 }
 
 int flowtable_open(const struct bpffs *b, const char *instance, bool is_writable, struct flowtable *t)
@@ -244,7 +244,7 @@ static int read_jiffies(int prog, __u64 *jiffies)
 
 /* Jiffies and the coarse clock move on at the same tick: read both within one, so that
  * a jiffy is the same time whenever it is converted. */
-int flow_clock(struct flowtable *t)
+int flow_clock_read(struct flowtable *t)
 {
 	auto_fd int prog = clock_prog();
 	struct timespec tick;

@@ -109,6 +109,8 @@ static inline bool flowtable_read(const struct flowtable *t, __u32 slot, struct 
 /* Sums over CPUs. Prints nothing. */
 must_use int flowtable_stat(const struct flowtable *t, __u32 place, struct flow_stat *sum);
 
+/* Reads the clock again: now_jiffies, now_ns, tick_ns. Prints nothing. */
+must_use int flow_clock_read(struct flowtable *t);
 /* CLOCK_REALTIME in ms of a jiffies64 value; whole microseconds since it. */
 __u64 flow_time_ms(const struct flowtable *t, __u64 jiffies);
 __u64 flow_age_us(const struct flowtable *t, __u64 jiffies);

@@ -684,13 +684,24 @@ static void json_value(FILE *f, const struct field_value *v)
 	}
 }
 
+/* As RFC 5103 6.1 names reverse elements; the second of the same name gets a 2. */
+static void json_name(FILE *f, const struct field_value *v, bool is_second)
+{
+	const char *name = element_name(&v->field);
+
+	if (v->field.enterprise)
+		fprintf(f, "\"reverse%c%s%s\":", *name - 'a' + 'A', name + 1, is_second ? "2" : "");
+	else
+		fprintf(f, "\"%s%s\":", name, is_second ? "2" : "");
+}
+
 static void json_put(FILE *f, const struct seen_template *t, const struct field_value *v)
 {
 	if (!f)
 		return;
 	for (int i = 0; i < t->n; i++) {
-		fprintf(f, "%s\"%s%s\":", i ? "," : "{", v[i].field.enterprise ? "reverse_" : "",
-			element_name(&v[i].field));
+		putc(i ? ',' : '{', f);
+		json_name(f, &v[i], i && !memcmp(&v[i].field, &v[i - 1].field, sizeof(v->field)));
 		json_value(f, &v[i]);
 	}
 	fputs("}\n", f);
@@ -712,7 +723,7 @@ static int make(char **argv)
 	__u32 n = 0;
 	struct why why;
 
-	seed = number_arg(argv[4]);
+	seed = number_arg(argv[4]) * 0x9e3779b97f4a7c15ULL;
 	check(!ipfix_parse_fields(argv[0], &c.fields, &why), "%s", argv[0]);
 	f->sample = calloc((size_t)each * IPFIX_VARIANTS, sizeof(*f->sample));
 	for (int i = 0; i < each; i++)
