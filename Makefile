@@ -115,8 +115,10 @@ $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
 
-bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flowsend $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flowsend $(B)/tests/unit_ipfix $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
 	tests/bench
+	@echo
+	$(B)/tests/unit_ipfix bench
 	@echo
 	tests/benchexport
 
@@ -189,6 +191,7 @@ $(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
-$(B)/tests/unit_ipfix: $(addprefix $(B)/lib/,ipfix.o ipfixfields.o ipfixmessage.o ipfixoptions.o)
+$(B)/tests/unit_ipfix: $(addprefix $(B)/lib/,ipfix.o ipfixfields.o ipfixmessage.o ipfixoptions.o \
+	ipfixread.o)
 
 .PHONY: install uninstall

@@ -17,11 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "ipfix.h"
 #include "ipfixfields.h"
+#include "ipfixread.h"
 
 #define FLOWS 4096
 #define REVERSE 29305
@@ -395,7 +397,9 @@ struct fuzz {
 	const struct ipfix_batch *batch;
 	__u32 next, flows;     /* of the batch's words; flows seen in all */
 	__u32 sequence, options_sequence, message_most;
-	FILE *json, *out;
+	FILE *json, *out, *stream;
+	struct { size_t size; __u32 records[2]; } mark[20000]; /* of the stream, behind each message */
+	int marks;
 };
 
 static void json_put(FILE *f, const struct seen_template *t, const struct field_value *v);
@@ -420,6 +424,14 @@ static void fuzz_record(void *context, const struct seen_template *t, const stru
 	json_put(f->json, t, v);
 }
 
+static void stream_put(struct fuzz *f, const __u8 *message, size_t length)
+{
+	check(f->marks < 20000 && fwrite(message, 1, length, f->stream) == length, "the stream in memory");
+	f->mark[f->marks].size = length + (f->marks ? f->mark[f->marks - 1].size : 0);
+	f->mark[f->marks].records[0] = f->reader.records[0];
+	f->mark[f->marks++].records[1] = f->reader.records[1];
+}
+
 static void fuzz_batch(struct fuzz *f, const struct ipfix *x, struct ipfix_batch *b)
 {
 	__u32 *sequence = b->is_options ? &f->options_sequence : &f->sequence, records = 0;
@@ -437,6 +449,8 @@ static void fuzz_batch(struct fuzz *f, const struct ipfix *x, struct ipfix_batch
 		records += b->message_records[i];
 		at += length;
 		check(f->reader.records[b->is_options] == *sequence + records, "records of a message");
+		if (f->stream)
+			stream_put(f, b->bytes + at - length, length);
 	}
 	check(at == b->size, "size of a batch: %zu, %zu", at, b->size);
 	check(records == b->records && f->next == b->flows, "records of a batch");
@@ -516,10 +530,71 @@ static void samples_draw(struct sample *s, int n, bool is_biflow)
 	}
 }
 
+/* ---- going on with a file ---- */
+
+static int next_of(const char *bytes, size_t size, __u32 domain, __u32 *sequence, __u64 *whole)
+{
+	int fd = memfd_create("file", 0), err;
+
+	check(fd >= 0 && write(fd, bytes, size) == (ssize_t)size, "memfd: %s", strerror(errno));
+	err = ipfix_read_sequence(fd, domain, sequence, whole);
+	close(fd);
+	return err;
+}
+
+/* The stream cut off anywhere: its whole messages count. */
+static void read_cut(const struct fuzz *f, const char *bytes, int messages, size_t more)
+{
+	__u32 sequence;
+	__u64 whole;
+
+	for (int other = 0; other < 2; other++) {
+		size_t size = f->mark[messages - 1].size;
+		int err = next_of(bytes, size + more, other ? 0 : DOMAIN, &sequence, &whole);
+
+		check(err == (more ? -ENODATA : 0) && whole == size, "a file of %zu + %zu octets: %d, %" PRIu64, size, more,
+		      err, (uint64_t)whole);
+		check(err || sequence == f->mark[messages - 1].records[other], "%u is next in domain %d, read was %u",
+		      f->mark[messages - 1].records[other], other ? 0 : DOMAIN, sequence);
+	}
+}
+
+/* Damaged: an answer, whichever. */
+static void read_damaged(const char *bytes, size_t size)
+{
+	char *copy = malloc(size);
+	__u32 sequence;
+	__u64 whole;
+	int err;
+
+	memcpy(copy, bytes, size);
+	for (__u64 n = 1 + draw(8); n; n--)
+		copy[draw(draw(2) && size > 4000 ? 4000 : size)] = (char)(draw(2) ? draw(256) : draw(2) * 255);
+	err = next_of(copy, size, draw(2) ? 0 : DOMAIN, &sequence, &whole);
+	check(!err || err == -ENODATA || err == -EBADMSG, "a damaged file: %d", err);
+	check(whole <= size && (err || whole == size), "a damaged file: %" PRIu64 " of %zu octets", (uint64_t)whole, size);
+	free(copy);
+}
+
+static void read_stream(const struct fuzz *f, const char *bytes)
+{
+	for (int i = 0; i < 3; i++) {
+		int messages = 1 + (int)draw((__u64)f->marks - 1);
+		size_t next = f->mark[messages].size - f->mark[messages - 1].size;
+
+		read_cut(f, bytes, messages, 0);
+		read_cut(f, bytes, messages, 1 + draw(next - 1));
+		read_damaged(bytes, f->mark[messages].size);
+	}
+	read_cut(f, bytes, f->marks, 0);
+}
+
 static void test_fuzz(void)
 {
 	struct sample *s = calloc(FLOWS, sizeof(*s));
 	struct fuzz *f = calloc(1, sizeof(*f));
+	char *bytes = NULL;
+	size_t size;
 
 	for (int round = 0; round < 400; round++) {
 		__u32 flows = 1 + (__u32)draw(FLOWS);
@@ -531,8 +606,16 @@ static void test_fuzz(void)
 
 		c.message_most = (__u32)(least + draw(round % 8 ? 1500 : IPFIX_MESSAGE_MOST - least));
 		samples_draw(s, (int)flows, c.is_biflow);
-		*f = (struct fuzz){ .sample = s };
+		memset(f, 0, sizeof(*f));
+		f->sample = s;
+		if (round % 4 == 0)
+			f->stream = open_memstream(&bytes, &size);
 		fuzz_run(f, &c, flows);
+		if (!f->stream)
+			continue;
+		fclose(f->stream);
+		read_stream(f, bytes);
+		free(bytes);
 	}
 	free(f);
 	free(s);
@@ -821,6 +904,7 @@ static int bench(void)
 {
 	struct sample *s = calloc(FLOWS, sizeof(*s));
 
+	puts("IPFIX records encoded and sealed, one processor:");
 	bench_one(s, "IPv4", 4, "-selectorId", false);
 	bench_one(s, "IPv6", 6, "-selectorId", false);
 	bench_one(s, "IPv4 biflows", 4, "-selectorId", true);
