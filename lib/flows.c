@@ -422,23 +422,6 @@ int flows_disable(const struct run *run, const struct bpffs *b, const struct ifa
 	return err ? err : settle_instances(run, b, &all, is_off, instance);
 }
 
-/* Collectors first, as an export does it: flows of a batch that is under way are sent or
- * dropped, not both. */
-static int lock_all(const struct run *run, const struct flowtable *t)
-{
-	char who[300];
-	int err = 0;
-
-	for (int i = 0; !err && i < FLOW_COLLECTORS; i++) {
-		if (!t->peer[i].state)
-			continue;
-		snprintf(who, sizeof(who), "collector %.255s", t->peer[i].state->name);
-		err = flow_lock(run, t->peer[i].lock, who);
-	}
-	snprintf(who, sizeof(who), "instance %s", t->instance);
-	return err ? err : flow_lock(run, t->lock, who);
-}
-
 static void unlock_all(const struct flowtable *t)
 {
 	flow_unlock(t->lock);
@@ -447,10 +430,12 @@ static void unlock_all(const struct flowtable *t)
 			flow_unlock(t->peer[i].lock);
 }
 
+/* With the collectors' locks: flows of a batch that is under way are sent or dropped, not
+ * both. */
 static int drop_flows(const struct run *run, struct flowtable *t)
 {
 	__u64 n;
-	int err = lock_all(run, t);
+	int err = flowtable_lock_all(run, t);
 
 	if (!err)
 		err = flowtable_recover(t);
