@@ -125,7 +125,7 @@ bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flowsend $(B)/tests/unit_ipfix $
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
 	bats busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod libfixbuf-tools mandoc nfdump \
-	python3-minimal qemu-system-x86 shellcheck strace tshark util-linux xdp-tools xxd xz-utils zsh zstd
+	python3-minimal qemu-system-x86 shellcheck softflowd strace tshark util-linux xdp-tools xxd xz-utils zsh zstd
 
 deps:
 	@have=$$(dpkg-query -W -f '$${db:Status-Status}:$${Package}\n' $(DEPS) 2>/dev/null | sed -n 's/^installed://p'); \

@@ -7,6 +7,7 @@ collect.py udp|tcp ADDR PORT FILE   print "listening"; append messages to FILE u
 collect.py sum FILE...              flows, packets, octets, sequence errors of all messages
 collect.py flows FILE               a JSON object per flow record
 collect.py options FILE             the same of options records
+collect.py messages FILE            of each message: octets, sets of templates, records
 """
 import json, os, selectors, socket, struct, sys
 
@@ -14,7 +15,7 @@ NAMES = {1: "octets", 2: "packets", 4: "proto", 5: "tos", 6: "flags", 7: "sport"
          12: "dst", 14: "out", 27: "src", 28: "dst", 61: "direction", 136: "reason", 148: "id", 152: "start",
          153: "end", 82: "ifname", 32: "icmp", 139: "icmp", 40: "exported_octets", 41: "exported_messages",
          42: "exported_flows", 164: "ignored_packets", 165: "ignored_octets", 166: "unsent_flows",
-         167: "unsent_packets", 168: "unsent_octets", 83: "alias", 305: "interval", 306: "space", 34: "interval34"}
+         167: "unsent_packets", 168: "unsent_octets", 83: "alias", 302: "selector", 304: "algorithm", 305: "interval", 306: "space"}
 ADDRESSES = {8: socket.AF_INET, 12: socket.AF_INET, 27: socket.AF_INET6, 28: socket.AF_INET6}
 STRINGS = {82, 83, 96, 300}
 
@@ -126,6 +127,17 @@ def show(path, wanted):
                 print(json.dumps(record))
 
 
+def outline(path):
+    r = Reader()
+    for m in messages(path):
+        at, templates = 16, 0
+        while at < len(m):
+            kind, size = struct.unpack_from(">HH", m, at)
+            templates += kind in (2, 3)
+            at += size
+        print(len(m), templates, sum(1 for _ in r.message(m)))
+
+
 def listen(kind, addr, port, path):
     family = socket.AF_INET6 if ":" in addr else socket.AF_INET
     s = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
@@ -159,5 +171,7 @@ if sys.argv[1] in ("udp", "tcp"):
     listen(*sys.argv[1:5])
 elif sys.argv[1] == "sum":
     total(sys.argv[2:])
+elif sys.argv[1] == "messages":
+    outline(sys.argv[2])
 else:
     show(sys.argv[2], {"flows": 2, "options": 3}[sys.argv[1]])
