@@ -121,15 +121,17 @@ $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
 
-bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flowsend $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flowsend $(B)/tests/unit_ipfix $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
 	tests/bench
+	@echo
+	$(B)/tests/unit_ipfix bench
 	@echo
 	tests/benchexport
 
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
 	bats busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod libfixbuf-tools mandoc nfdump \
-	python3-minimal qemu-system-x86 shellcheck strace tshark util-linux xdp-tools xxd xz-utils zsh zstd
+	python3-minimal qemu-system-x86 shellcheck softflowd strace tshark util-linux xdp-tools xxd xz-utils zsh zstd
 
 deps:
 	@have=$$(dpkg-query -W -f '$${db:Status-Status}:$${Package}\n' $(DEPS) 2>/dev/null | sed -n 's/^installed://p'); \
@@ -195,6 +197,7 @@ $(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
-$(B)/tests/unit_ipfix: $(addprefix $(B)/lib/,ipfix.o ipfixfields.o ipfixmessage.o ipfixoptions.o)
+$(B)/tests/unit_ipfix: $(addprefix $(B)/lib/,ipfix.o ipfixfields.o ipfixmessage.o ipfixoptions.o \
+	ipfixread.o)
 
 .PHONY: install uninstall

@@ -211,7 +211,8 @@ place() {
 		[[ $(jq -r 'select(has("selectorAlgorithm")) | [.selectorAlgorithm, .samplingPacketInterval,
 			.samplingPacketSpace] | join(" ")' <<<"$output") == '1 1 1' ]]
 	done
-	# nfcapd multiplies by what it takes for a sampling rate; these are packets that were counted
+	# packets that were counted: nfcapd would multiply them by a rate that it had in the flows' domain
 	run -0 judge_totals
-	[[ $output == "$(l3af --json flows stats | jq -r '.places[] | "\(.flows) \(.packets - (.ignored | map(.packets) | add)) "')"* ]]
+	[[ $output == "$(l3af --json flows stats | jq -r '.places[]
+		| "\(.flows) \(.packets - (.ignored | map(.packets) | add)) "')"* ]]
 }
