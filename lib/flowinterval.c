@@ -70,7 +70,7 @@ bool flow_is_due(struct flow_reader *r, __u32 slot)
 	__u32 life = __atomic_load_n(&rec->life, __ATOMIC_ACQUIRE);
 
 	flowtable_ahead(r->t, slot);
-	__builtin_prefetch(&line[48]);
+	__builtin_prefetch(&line[48], 1);
 	if (FLOW_STATE(life) == FLOW_ORPHAN || FLOW_STATE(life) == FLOW_CLOSED)
 		r->has_ended = true;
 	if (!flow_is_there(life))
@@ -147,8 +147,10 @@ static void interval_fill(const struct flow_reader *r, __u32 slot, __u32 begin, 
 bool flow_interval_read(struct flow_reader *r, __u32 slot, struct flow_interval *i)
 {
 	const struct flow_line *line = line_of(r, slot);
-	__u32 begin = interval_begin(r, slot);
+	__u32 begin;
 
+	__builtin_prefetch(&r->t->rec[slot + 16].key);
+	begin = interval_begin(r, slot);
 	if (!flowtable_read(r->t, slot, &i->rec) || flow_is_reported(line, &i->rec))
 		return false;
 	interval_fill(r, slot, begin, i);
