@@ -457,3 +457,47 @@ c = s.accept()[0]; sys.stdin.read()'
 	soon "$(truth)" got "$T/u"
 	wait "${PID[slow]}"
 }
+
+# ---- contrib ----
+
+@test "the crontab line, the systemd units, and the capabilities they are content with" {
+	local line lines service=$TOP/contrib/systemd/l3af-flows-export@.service caps cap
+	enable
+	collector u udp
+	datagrams 1000 50
+	mapfile -t lines < <(grep -v '^#' "$TOP/contrib/l3af-flows.cron")
+	[[ ${#lines[@]} == 1 && ${lines[0]} == '* * * * * root /usr/local/sbin/l3afctl '* ]]
+	line=${lines[0]#'* * * * * root /usr/local/sbin/'}
+	does '' in_ns srv env PATH="$BUILD:$PATH" L3AF_BPFFS="$BPFFS" sh -c "${line/collector.example/10.78.0.2}"
+	soon 'packets 50 octets 1900' got "$T/u"
+
+	# the service's command, as root with its capabilities and no other
+	read -ra caps < <(sed -n 's/^CapabilityBoundingSet=//p' "$service")
+	caps=("${caps[@]/#CAP_/+}")
+	caps=("${caps[@],,}")
+	line=$(sed -n 's/^ExecStart=//p' "$service")
+	with() {
+		in_ns srv env PATH="$BUILD:$PATH" L3AF_BPFFS="$BPFFS" EXPORT="to file $T/%Y.ipfix" \
+			setpriv --no-new-privs --inh-caps=-all --bounding-set="-all,$1" sh -c "${line#/usr/local/sbin/}"
+	}
+	l3af flows enable dev s0 direction ingress idle 1s >/dev/null
+	sleep 1.2
+	does '' with "$(IFS=,; echo "${caps[*]}")"
+	datagrams 1000 60
+	does '' with "$(IFS=,; echo "${caps[*]}")"
+	[[ $(got "$T/$(date +%Y).ipfix") == "$(truth)" ]]
+	[[ ${#caps[@]} == 2 ]]
+	for cap in "${caps[@]}"; do
+		run -1 --separate-stderr with "$cap"
+		[[ -z $output && $stderr == *'not permitted; needs CAP_BPF'* ]]
+	done
+
+	if command -v systemd-analyze >/dev/null; then
+		mkdir "$T/units"
+		for unit in "$TOP"/contrib/systemd/*; do
+			sed "s|/usr/local/sbin/l3afctl|$BUILD/l3afctl|" "$unit" >"$T/units/${unit##*/}"
+		done
+		run -0 systemd-analyze verify --man=no "$T"/units/*@.service "$T"/units/*@.timer
+		[[ -z $output ]]
+	fi
+}
