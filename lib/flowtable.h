@@ -77,6 +77,9 @@ must_use int flowtable_lock_all(const struct run *run, const struct flowtable *t
  * number, or an error, printed. */
 must_use int flowtable_place(struct flowtable *t, const struct chain_id *at, const char *name);
 
+/* Can packets be counted there? Only where they have Ethernet headers. Prints why not. */
+must_use int flow_check_iface(const struct iface *i);
+
 /* What the kernel function flows is given when it is loaded: kf.prepare. Makes the
  * instance with default settings where it is not there. */
 must_use int flowtable_prepare(const struct bpffs *b, const char *instance, struct bpf_object *obj,
