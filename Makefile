@@ -64,7 +64,8 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
 
-tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_window
+tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_window \
+	$(B)/tests/killat
 test-objects: $(TESTOBJ) $(FPOBJ)
 
 $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
@@ -95,6 +96,11 @@ $(B)/tests/bench: tests/bench.c tests/bpf/flowbench.h bpf/root.h
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lbpf
 
+$(B)/tests/killat: tests/tools/killat.c tests/tools/command.c tests/tools/command.h
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^)
+
 $(B)/tests/syn: tests/syn.c
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -115,13 +121,18 @@ $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
 
-bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flow $(addprefix $(B)/tests/bpf/,bench.o empty.o flowbench.o flowpeer.o tcempty.o)
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_ipfix \
+		$(addprefix $(B)/tests/bpf/,bench.o empty.o flowbench.o flowpeer.o tcempty.o)
 	tests/bench
+	@echo
+	$(B)/tests/unit_ipfix bench
+	@echo
+	tests/benchexport
 
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
 	bats busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod libfixbuf-tools mandoc nfdump \
-	python3-minimal qemu-system-x86 shellcheck strace tshark util-linux xdp-tools xxd xz-utils zsh zstd
+	python3-minimal qemu-system-x86 shellcheck softflowd strace tshark util-linux xdp-tools xxd xz-utils zsh zstd
 
 deps:
 	@have=$$(dpkg-query -W -f '$${db:Status-Status}:$${Package}\n' $(DEPS) 2>/dev/null | sed -n 's/^installed://p'); \
@@ -187,6 +198,7 @@ $(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
-$(B)/tests/unit_ipfix: $(addprefix $(B)/lib/,ipfix.o ipfixfields.o ipfixmessage.o ipfixoptions.o)
+$(B)/tests/unit_ipfix: $(addprefix $(B)/lib/,ipfix.o ipfixfields.o ipfixmessage.o ipfixoptions.o \
+	ipfixread.o)
 
 .PHONY: install uninstall

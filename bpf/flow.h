@@ -64,7 +64,7 @@ struct flow_key {
 #define FLOW_TAGGED 0x8000
 
 struct flow_rec {
-	/* line 0: every packet */
+	/* line 0: every packet; and all that is asked of a slot without news */
 	__u64 packets;        /* segments of a GSO packet counted each */
 	__u64 octets;         /* IP headers and payload of each, as on the wire */
 	__u64 first, last;    /* jiffies64 of the first and the latest packet */
@@ -72,13 +72,14 @@ struct flow_rec {
 	__u32 flags;          /* TCP flags seen, ORed: the low byte of bytes 13, NS in bit 8 */
 	__u32 ttl_min, ttl_max;
 	__u32 in_ifindex;     /* egress of a forwarded packet: where it came in; else 0 */
+	__u32 life;           /* enum flow_state | enum flow_reason << 8 | generation << 16 */
 	__u8 tos;             /* of the first packet: TOS byte or traffic class */
-	__u8 reserved[11];
+	__u8 reserved[7];
 	/* line 1: written when the slot is taken, and rarely after */
 	struct flow_key key;
 	__u32 begin[FLOW_COLLECTORS]; /* low half of jiffies64: first packet of the interval
 				       * under way for each collector */
-	__u32 life;           /* enum flow_state | enum flow_reason << 8 | generation << 16 */
+	__u32 reserved2;
 };
 
 /* The generation counts the flows that had this slot; 0 never occurs in one that has. */
@@ -109,7 +110,8 @@ struct flow_ends {
 	__u64 reserved[7];
 	__u64 tail;
 	__u64 freeing;
-	__u64 reserved2[6];
+	__u64 closing;        /* not 0: slots may be CLOSING */
+	__u64 reserved2[5];
 };
 
 struct flow_config {

@@ -135,12 +135,14 @@ static __always_inline __u32 l4_octets(const struct pkt *p, void *end)
 }
 
 /* A GSO packet as the segments it will be, or was: each has the headers. What the kernel
- * has reckoned itself knows of those behind tunnels, too; it does so on egress. A
- * jumbogram's option is only there as long as it is one. */
+ * has reckoned itself knows of those behind tunnels, too; on egress only: on
+ * ingress it leaves the Ethernet header out of each. A jumbogram's option is only there as
+ * long as it is one. */
 static __always_inline void measure_gso(struct __sk_buff *skb, const struct pkt *p, void *end, __u32 l2,
 					struct seen *s)
 {
-	__u32 len = skb->len - l2, headers = 0, segs = skb->gso_segs, wire = skb->wire_len;
+	__u32 len = skb->len - l2, headers = 0, segs = skb->gso_segs;
+	__u32 wire = here.direction == FLOW_EGRESS ? skb->wire_len : 0;
 
 	if (p->flags & PKT_L4)
 		headers = p->l4 - p->l3 + l4_octets(p, end);

@@ -30,7 +30,7 @@ extern const struct cmd limit_cmds[];
 extern const struct cmd flows_cmds[];
 
 /* flows.c reads the words, these answer. instance NULL: the default one, which need not
- * be there. They print their errors. */
+ * be there; of stats and collectors: all. They print their errors. */
 struct bpffs;
 struct flow_query;
 struct flowtable;

@@ -153,6 +153,10 @@ static const struct arg show_args[] = {
 	DEV(false, "only on this interface"), DIRECTION("only this direction"), OF_INSTANCE, END
 };
 static const struct arg instance_args[] = { OF_INSTANCE, END };
+static const struct arg only_args[] = {
+	{ .word = "instance", .type = ARG_NAME, .offset = FIELD(instance), .meta = "NAME",
+	  .help = "only of this instance; default: of all" }, END
+};
 static const struct arg export_args[] = {
 	{ .word = "to", .type = ARG_CUSTOM, .offset = FIELD(to), .meta = "HOST:PORT/udp|tcp", .parse = take_to,
 	  .group = 1, .required = true, .help = "the collector; [ADDR]:PORT for an IPv6 address" },
@@ -406,7 +410,7 @@ static int export(struct run *run, const void *params, __u64 given)
 #define PARAMS .params_size = sizeof(struct params)
 
 static const struct cmd collector_cmds[] = {
-	{ .word = "list", .help = "what the kernel remembers of each collector", .args = instance_args, PARAMS,
+	{ .word = "list", .help = "what the kernel remembers of each collector", .args = only_args, PARAMS,
 	  .fn = collector_list, .flags = CMD_JSON },
 	{ .word = "remove", .help = "forget a collector, and what it was not sent", .args = remove_args, PARAMS,
 	  .fn = collector_remove, .flags = MUTATES,
@@ -425,7 +429,7 @@ const struct cmd flows_cmds[] = {
 	  .fn = top, .flags = CMD_JSON },
 	{ .word = "show", .help = "one flow in full", .args = show_args, PARAMS, .fn = show, .flags = CMD_JSON,
 	  .example = "l3afctl flows show tcp/10.0.0.1:1000-10.0.0.2:80" },
-	{ .word = "stats", .help = "what was seen where, counted and ignored", .args = instance_args, PARAMS,
+	{ .word = "stats", .help = "what was seen where, counted and ignored", .args = only_args, PARAMS,
 	  .fn = stats, .flags = CMD_JSON },
 	{ .word = "export", .help = "send a collector what is new to it, by IPFIX", .args = export_args, PARAMS,
 	  .fn = export, .flags = CMD_JSON | CMD_DRY_RUN,

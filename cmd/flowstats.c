@@ -30,6 +30,7 @@ static const struct column instance_columns[] = {
 };
 
 static const struct column place_columns[] = {
+	{ .key = "instance", .head = "INSTANCE", .type = COL_STR },
 	{ .key = "dev", .head = "DEV", .type = COL_STR },
 	{ .key = "direction", .head = "DIRECTION", .type = COL_STR },
 	{ .key = "on", .head = "ON", .type = COL_BOOL },
@@ -46,6 +47,7 @@ static const struct column place_columns[] = {
 };
 
 static const struct column collector_columns[] = {
+	{ .key = "instance", .head = "INSTANCE", .type = COL_STR },
 	{ .key = "name", .head = "NAME", .type = COL_STR },
 	{ .key = "domain", .head = "DOMAIN", .type = COL_U64 },
 	{ .key = "source_port", .head = "PORT", .type = COL_U64, .wide = true },
@@ -139,6 +141,7 @@ static int place_row(const struct bpffs *b, const struct flowtable *ft, __u32 pl
 	if (err)
 		return fail_errno(err, "cannot read the counters of instance %s", ft->instance);
 	table_row(t);
+	table_str(t, "instance", "%s", ft->instance);
 	table_str(t, "dev", "%s", flow_format_dev(p, self, dev, sizeof(dev)));
 	table_str(t, "direction", "%s", flow_direction_words[p->direction & 1]);
 	if (is_on >= 0)
@@ -154,9 +157,12 @@ static int place_row(const struct bpffs *b, const struct flowtable *ft, __u32 pl
 	return is_on < 0 && is_on != -ENOENT ? is_on : 0;
 }
 
-static void collector_row(const struct flow_collector *c, const struct flows_unsent *unsent, struct table *t)
+static void collector_row(const struct flowtable *ft, int i, const struct flows_unsent *unsent, struct table *t)
 {
+	const struct flow_collector *c = ft->peer[i].state;
+
 	table_row(t);
+	table_str(t, "instance", "%s", ft->instance);
 	table_str(t, "name", "%.255s", c->name);
 	table_u64(t, "domain", c->domain);
 	if (c->port)
@@ -183,7 +189,7 @@ static void collector_rows(const struct flowtable *ft, const struct flows_count 
 {
 	for (int i = 0; i < FLOW_COLLECTORS; i++)
 		if (ft->peer[i].state)
-			collector_row(ft->peer[i].state, &c->unsent[i], t);
+			collector_row(ft, i, &c->unsent[i], t);
 }
 
 /* A full table refuses flows: who keeps it full? */
@@ -212,22 +218,22 @@ static void warn_full(const struct flowtable *ft, const struct flows_count *c)
 }
 
 struct stats {
+	const struct bpffs *b;
+	struct netns self;
 	struct table *instances, *places, *collectors;
 };
 
-static int stats_fill(const struct bpffs *b, const struct flowtable *ft, struct stats *s)
+static int stats_fill(const struct flowtable *ft, void *arg)
 {
+	struct stats *s = arg;
 	struct flows_count c;
-	struct netns self;
-	int err = netns_self(&self);
+	int err;
 
-	if (err)
-		return fail_errno(err, "this network namespace");
 	flows_count(ft, &c);
-	err = instance_row(b, ft, &c, s->instances);
+	err = instance_row(s->b, ft, &c, s->instances);
 	for (__u32 i = 0; !err && i < FLOW_PLACES; i++)
 		if (ft->place[i].ifindex)
-			err = place_row(b, ft, i, &self, s->places);
+			err = place_row(s->b, ft, i, &s->self, s->places);
 	collector_rows(ft, &c, s->collectors);
 	if (!err)
 		warn_full(ft, &c);
@@ -237,30 +243,38 @@ static int stats_fill(const struct bpffs *b, const struct flowtable *ft, struct 
 int flows_stats_print(const struct run *run, const char *instance)
 {
 	auto_bpffs struct bpffs b = { .fd = -1 };
-	auto_flowtable struct flowtable ft = FLOWTABLE_INIT;
 	auto_table struct table *instances = table_new(instance_columns), *places = table_new(place_columns),
 		*collectors = table_new(collector_columns);
-	struct stats s = { instances, places, collectors };
+	struct stats s = { .b = &b, .instances = instances, .places = places, .collectors = collectors };
 	const struct table_part parts[] = {
 		{ "instances", instances }, { "places", places }, { "collectors", collectors }, { 0 }
 	};
-	int has = flows_open(run, instance, &b, &ft), err = has > 0 ? stats_fill(&b, &ft, &s) : has;
+	int err = netns_self(&s.self);
 
+	if (err)
+		return fail_errno(err, "this network namespace");
+	err = bpffs_open(run, BPFFS_READ, &b);
+	if (!err)
+		err = flows_each(&b, instance, stats_fill, &s);
 	return err ? err : tables_print(run, parts);
+}
+
+static int collectors_fill(const struct flowtable *ft, void *arg)
+{
+	struct flows_count c;
+
+	flows_count(ft, &c);
+	collector_rows(ft, &c, arg);
+	return 0;
 }
 
 int flows_collectors_print(const struct run *run, const char *instance)
 {
-	auto_flowtable struct flowtable ft = FLOWTABLE_INIT;
+	auto_bpffs struct bpffs b = { .fd = -1 };
 	auto_table struct table *t = table_new(collector_columns);
-	int has = flows_open(run, instance, NULL, &ft);
-	struct flows_count c;
+	int err = bpffs_open(run, BPFFS_READ, &b);
 
-	if (has < 0)
-		return has;
-	if (has) {
-		flows_count(&ft, &c);
-		collector_rows(&ft, &c, t);
-	}
-	return table_print(run, t);
+	if (!err)
+		err = flows_each(&b, instance, collectors_fill, t);
+	return err ? err : table_print(run, t);
 }

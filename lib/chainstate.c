@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "chainstate.h"
 #include "cleanup.h"
@@ -399,15 +397,7 @@ int chain_instance_members(const struct bpffs *b, const char *instance)
  * default instance, flows that no collector has yet in any (bpf/flow.h). */
 static int outlives_members(const struct bpffs *b, const char *instance)
 {
-	char path[128];
-	struct stat st;
-
-	if (kf_find(instance))
-		return 1;
-	snprintf(path, sizeof(path), "kf/%s/collector", instance);
-	if (!fstatat(b->fd, path, &st, AT_SYMLINK_NOFOLLOW))
-		return S_ISDIR(st.st_mode);
-	return errno == ENOENT ? 0 : -errno;
+	return kf_find(instance) ? 1 : kf_has_dir(b, instance, "collector");
 }
 
 static int sweep_instance(const struct bpffs *b, const char *instance)

@@ -387,7 +387,7 @@ static int slot_add(struct job *j, __u32 slot)
 	return b ? flows_send(j, b) : 0;
 }
 
-/* Two slots as a biflow: whose first packet came first is its source. */
+/* Two slots as a biflow. */
 static int pair_add(struct job *j, __u32 a, __u32 b)
 {
 	struct flow_interval x, y;
@@ -406,7 +406,7 @@ static int pair_add(struct job *j, __u32 a, __u32 b)
 	if (j->n_vacant < 2 && told_grow(j))
 		return -ENOMEM;
 	what = tell(j, &x, a);
-	if (x.rec.first <= y.rec.first)
+	if (flow_is_initiator(&x.rec, &y.rec))
 		ipfix_add(j->x, &x.flow, what, &y.flow, tell(j, &y, b), &batch);
 	else
 		ipfix_add(j->x, &y.flow, tell(j, &y, b), &x.flow, what, &batch);
@@ -520,7 +520,7 @@ static void remember(struct job *j, int err)
 
 static int job_run(struct job *j)
 {
-	int err = collector_take(j);
+	int err = collector_take(j), ret = 0;
 
 	if (!err)
 		err = flow_reader_init(&j->reader, &j->t, j->peer);
@@ -538,10 +538,11 @@ static int job_run(struct job *j)
 	if (!err)
 		err = send_fitting(j);
 	remember(j, err);
-	if (!err)
-		err = free_slots(j);
+	/* what other collectors were told counts also where this one was told nothing */
+	if (err || j->reader.has_ended)
+		ret = free_slots(j);
 	flow_warn_full(&j->t, j->c);
-	return err;
+	return err ? err : ret;
 }
 
 int flow_export(const struct run *run, const struct flow_export *what, struct flow_exported *sent)

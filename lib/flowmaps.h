@@ -34,6 +34,6 @@ void flow_map_munmap(const struct flow_map *m, __u32 entries, void *at);
 
 /* -ENOENT: there is no collector of this number. */
 must_use int flow_peer_open(const struct flowtable *t, int number, struct flow_peer *p);
-void flow_peer_close(struct flow_peer *p, __u32 max);
+void flow_peer_close(struct flow_peer *p, __u32 mapped);
 
 #endif

@@ -55,6 +55,15 @@ bool flow_is_reverse(const struct flowtable *t, const struct flow_key *a, const 
 	return a->sport == b->dport && a->dport == b->sport && is_opposite(&t->place[a->place % FLOW_PLACES], &t->place[b->place % FLOW_PLACES]);
 }
 
+bool flow_is_initiator(const struct flow_rec *a, const struct flow_rec *b)
+{
+	if (a->first != b->first)
+		return a->first < b->first;
+	if (a->key.sport != b->key.sport)
+		return a->key.sport > b->key.sport;
+	return memcmp(a->key.src, b->key.src, sizeof(a->key.src)) < 0;
+}
+
 static __u64 mix(__u64 h)
 {
 	h ^= h >> 32;

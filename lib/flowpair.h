@@ -10,6 +10,11 @@
 /* What went the other way at the same interface. */
 bool flow_is_reverse(const struct flowtable *t, const struct flow_key *a, const struct flow_key *b);
 
+/* The first of two directions is the initiator's: its first packet came first. Within a
+ * tick of the clock, which an answer often takes no longer than, the ports tell: a server's
+ * is the lower one. Stays the same as long as both flows do. */
+bool flow_is_initiator(const struct flow_rec *a, const struct flow_rec *b);
+
 struct flow_pairs;
 /* For at most so many slots. NULL: no memory. */
 struct flow_pairs *flow_pairs_new(const struct flowtable *t, __u32 most);

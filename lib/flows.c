@@ -260,8 +260,10 @@ int flows_enable(const struct run *run, const struct bpffs *b, const struct flow
 	const char *instance = r->instance ? r->instance : FLOW_KF;
 	auto_runnings struct runnings all = { 0 };
 	auto_flowtable struct flowtable t = FLOWTABLE_INIT;
-	int has, err = runnings_find(b, &r->dev, &all);
+	int has, err = flow_check_iface(&r->dev);
 
+	if (!err)
+		err = runnings_find(b, &r->dev, &all);
 	if (!err)
 		err = check_instance(&all, r, instance);
 	if (err)
@@ -422,23 +424,6 @@ int flows_disable(const struct run *run, const struct bpffs *b, const struct ifa
 	return err ? err : settle_instances(run, b, &all, is_off, instance);
 }
 
-/* Collectors first, as an export does it: flows of a batch that is under way are sent or
- * dropped, not both. */
-static int lock_all(const struct run *run, const struct flowtable *t)
-{
-	char who[300];
-	int err = 0;
-
-	for (int i = 0; !err && i < FLOW_COLLECTORS; i++) {
-		if (!t->peer[i].state)
-			continue;
-		snprintf(who, sizeof(who), "collector %.255s", t->peer[i].state->name);
-		err = flow_lock(run, t->peer[i].lock, who);
-	}
-	snprintf(who, sizeof(who), "instance %s", t->instance);
-	return err ? err : flow_lock(run, t->lock, who);
-}
-
 static void unlock_all(const struct flowtable *t)
 {
 	flow_unlock(t->lock);
@@ -447,10 +432,12 @@ static void unlock_all(const struct flowtable *t)
 			flow_unlock(t->peer[i].lock);
 }
 
+/* With the collectors' locks: flows of a batch that is under way are sent or dropped, not
+ * both. */
 static int drop_flows(const struct run *run, struct flowtable *t)
 {
 	__u64 n;
-	int err = lock_all(run, t);
+	int err = flowtable_lock_all(run, t);
 
 	if (!err)
 		err = flowtable_recover(t);
@@ -512,6 +499,40 @@ int flows_collector_remove(const struct run *run, const struct bpffs *b, const c
 /*
  * For listings.
  */
+static int each_one(const struct bpffs *b, const char *name, int (*fn)(const struct flowtable *t, void *arg),
+		    void *arg)
+{
+	auto_flowtable struct flowtable t = FLOWTABLE_INIT;
+	int has = flowtable_open(b, name, false, &t);
+
+	return has > 0 ? fn(&t, arg) : has ? has : -ENOENT;
+}
+
+int flows_each(const struct bpffs *b, const char *only, int (*fn)(const struct flowtable *t, void *arg), void *arg)
+{
+	char **names = NULL;
+	int n = 0, err;
+
+	if (only) {
+		err = each_one(b, only, fn, arg);
+		return err != -ENOENT ? err :
+			fail(err, "there is no instance %s; l3afctl flows enable dev IF instance %s makes it", only, only);
+	}
+	err = bpffs_list(b, "kf", &names, &n);
+	if (err)
+		err = fail_errno(err, "%s/kf", b->dir);
+	for (int i = 0; !err && i < n; i++) {
+		err = kf_has_dir(b, names[i], "collector");
+		if (err < 0)
+			err = fail_errno(err, "%s/kf/%s", b->dir, names[i]);
+		else if (err)
+			err = each_one(b, names[i], fn, arg);
+		err = err == -ENOENT ? 0 : err;
+	}
+	bpffs_list_free(names, n);
+	return err;
+}
+
 const char *flow_format_dev(const struct flow_place *place, const struct netns *self, char *buf, size_t size)
 {
 	struct iface dev;

@@ -42,6 +42,10 @@ must_use int flows_flush(const struct run *run, const struct bpffs *b, const cha
 must_use int flows_collector_remove(const struct run *run, const struct bpffs *b, const char *instance,
 				    const char *name);
 
+/* Calls fn for the instance called only, which has to be there, or (NULL) for all. */
+must_use int flows_each(const struct bpffs *b, const char *only,
+			int (*fn)(const struct flowtable *t, void *arg), void *arg);
+
 /* What is in a table now. Prints nothing. */
 struct flows_unsent {
 	__u64 flows, closed, packets, octets; /* closed: of the flows those that ended */

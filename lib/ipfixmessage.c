@@ -38,10 +38,7 @@ static __u32 utf8_copy(__u8 *to, const char *s, __u32 most)
 	int length;
 
 	for (; *s; s += length, used += (__u32)length) {
-		length = 1;
-		c = (__u8)*s;
-		if (c >= 0x80)
-			length = text_next(s, &c);
+		length = text_next(s, &c);
 		if (used + (__u32)length > most)
 			break;
 		if (c == TEXT_INVALID)
@@ -52,21 +49,36 @@ static __u32 utf8_copy(__u8 *to, const char *s, __u32 most)
 	return used;
 }
 
+/* The common case, which records of flows pay for each: short, and ASCII. */
+static __u8 *ascii_put(__u8 *to, const char *s, __u32 most)
+{
+	__u32 n = 0;
+
+	for (; n < most && (signed char)s[n] > 0; n++)
+		to[1 + n] = (__u8)s[n];
+	if ((n < most && s[n]) || n >= 255)
+		return NULL;
+	*to = (__u8)n;
+	return to + 1 + n;
+}
+
 __u8 *ipfix_string_put(__u8 *to, const char *s, __u32 most)
 {
-	size_t length = s ? strlen(s) : 0;
+	__u8 *end = ascii_put(to, s ? s : "", most);
+	__u32 length;
 
-	if (length > most)
-		length = most;
-	if (length < 255) {
-		length = utf8_copy(to + 1, s ? s : "", most);
-		*to = (__u8)length;
-		return to + 1 + length;
-	}
+	if (end)
+		return end;
+	/* whether one octet of length or three: what is copied may be less than s has */
 	length = utf8_copy(to + 3, s, most);
-	*to = 255;
-	ipfix_u16_put(to + 1, (__u16)length);
-	return to + 3 + length;
+	if (length >= 255) {
+		*to = 255;
+		ipfix_u16_put(to + 1, (__u16)length);
+		return to + 3 + length;
+	}
+	memmove(to + 1, to + 3, length);
+	*to = (__u8)length;
+	return to + 1 + length;
 }
 
 static int resize(struct ipfix_messages *m, __u32 messages_most)

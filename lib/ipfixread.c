@@ -48,12 +48,12 @@ static __u64 take(struct cursor *c, int octets)
 
 static struct cursor part(struct cursor *c, size_t octets)
 {
-	struct cursor p = { c->at, c->at + octets, false };
+	struct cursor p = { c->at, c->end, false };
 
-	if ((size_t)(c->end - c->at) < octets) {
+	if ((size_t)(c->end - c->at) < octets)
 		c->is_short = true;
-		p.end = c->end;
-	}
+	else
+		p.end = c->at + octets;
 	c->at = p.end;
 	return p;
 }
@@ -143,7 +143,8 @@ static int file_read(FILE *f, __u32 domain, struct reader *r, __u64 *size)
 		if (!n)
 			return ferror(f) ? -EIO : 0;
 		length = word(r->message) & 0xffff;
-		if (word(r->message) >> 16 != IPFIX_VERSION || (n >= 4 && length < HEADER))
+		/* what was not read is of another message */
+		if (r->message[0] || (n >= 2 && r->message[1] != IPFIX_VERSION) || (n >= 4 && length < HEADER))
 			return -EBADMSG;
 		if (n < HEADER)
 			return ferror(f) ? -EIO : -ENODATA;

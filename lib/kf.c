@@ -2,10 +2,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -92,6 +94,19 @@ int kf_map(const struct bpffs *b, const char *instance, const char *map)
 
 	snprintf(path, sizeof(path), "kf/%s/%s", instance, map);
 	return bpffs_get(b, path);
+}
+
+int kf_has_dir(const struct bpffs *b, const char *instance, const char *dir)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "kf/%s/%s", instance, dir);
+	if (b->fd < 0)
+		return 0;
+	if (!fstatat(b->fd, path, &st, AT_SYMLINK_NOFOLLOW))
+		return S_ISDIR(st.st_mode);
+	return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 }
 
 bool kf_runs_on(int map, __u32 prog_id)

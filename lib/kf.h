@@ -36,6 +36,9 @@ must_use int kf_probe_atomics(const char *what);
 /* kf/INSTANCE/MAP; an fd, -ENOENT where the instance is not loaded. Prints nothing. */
 must_use int kf_map(const struct bpffs *b, const char *instance, const char *map);
 
+/* 1: kf/INSTANCE/DIR is there, and a directory; 0: it is not; or an error. Prints nothing. */
+must_use int kf_has_dir(const struct bpffs *b, const char *instance, const char *dir);
+
 /* Does the program use this map (an fd)? Yes where the kernel does not tell. */
 bool kf_runs_on(int map, __u32 prog_id);
 

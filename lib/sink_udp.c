@@ -300,21 +300,44 @@ static void pace(struct udp *u, __u32 records)
 	u->debt = (__u64)(due % r->count);
 }
 
+/* What has come back within so many ms. sendmmsg(2) passes over an error that is not about
+ * its first message, but the socket's queue of errors keeps it. */
+static int errors_wait(const struct udp *u, int ms)
+{
+	struct pollfd p = { .fd = u->sink.fd };
+	socklen_t len = sizeof(int);
+	int n, pending = 0;
+
+	do
+		n = poll(&p, 1, ms);
+	while (n < 0 && errno == EINTR);
+	if (n > 0 && getsockopt(u->sink.fd, SOL_SOCKET, SO_ERROR, &pending, &len))
+		pending = errno;
+	return n > 0 ? udp_fail(u, -pending) : 0;
+}
+
+static int send_batch(struct udp *u, const struct ipfix_batch *b)
+{
+	int err;
+
+	if (u->has_segments && b->messages > 1 && b->equal_size) {
+		err = send_segments(u, b);
+		/* a device without checksums, an IPsec route, an old kernel */
+		if (err != -EINVAL && err != -EIO && err != -EOPNOTSUPP)
+			return err;
+		u->has_segments = false;
+	}
+	return send_each(u, b);
+}
+
 static int udp_send(struct sink *s, const struct ipfix_batch *b)
 {
 	struct udp *u = (struct udp *)s;
 	int err;
 
 	pace(u, b->records);
-	if (u->has_segments && b->messages > 1 && b->equal_size) {
-		err = send_segments(u, b);
-		/* a device without checksums, an IPsec route, an old kernel */
-		if (err != -EINVAL && err != -EIO && err != -EOPNOTSUPP)
-			return err ? udp_fail(u, err) : 0;
-		u->has_segments = false;
-	}
-	err = send_each(u, b);
-	return err ? udp_fail(u, err) : 0;
+	err = send_batch(u, b);
+	return err ? udp_fail(u, err) : errors_wait(u, 0);
 }
 
 /* 0: everything sent has left this host; packets to a host that does not answer ARP stay
@@ -344,16 +367,10 @@ static int drained(const struct udp *u)
 
 static int udp_settle(struct sink *s)
 {
-	struct udp *u = (struct udp *)s;
-	struct pollfd p = { .fd = s->fd };
-	int err = drained(u), pending = 0;
-	socklen_t len = sizeof(pending);
+	const struct udp *u = (const struct udp *)s;
+	int err = drained(u);
 
-	while (!err && poll(&p, 1, u->is_local ? 0 : ICMP_WAIT_MS) < 0 && errno == EINTR)
-		;
-	if (!err && p.revents)
-		err = getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &pending, &len) ? -errno : -pending;
-	return err || p.revents ? udp_fail(u, err) : 0;
+	return err ? udp_fail(u, err) : errors_wait(u, u->is_local ? 0 : ICMP_WAIT_MS);
 }
 
 const struct sink_ops sink_udp = {

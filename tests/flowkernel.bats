@@ -207,6 +207,8 @@ teardown() { wipe; }
 	# a tunnel: only the kernel knows the headers of each; 3 segments
 	runs "$out" proto=47 data=1500 gso=500,3,1700
 	runs "$in" proto=tcp flags=10 sport=6 data=100 gso=500,0,0
+	# on ingress it leaves the Ethernet header out
+	runs "$in" proto=tcp flags=10 sport=7 data=1500 gso=500,3,1620
 	holds "$(cat <<-'END'
 		s0 in 6 10.77.0.2:1 > 10.77.0.1:53 packets 3 octets 1620 ttl 64-64 flags 10 live
 		s0 in 6 10.77.0.2:2 > 10.77.0.1:53 packets 3 octets 1620 ttl 64-64 flags 10 live
@@ -215,6 +217,7 @@ teardown() { wipe; }
 		s0 in 17 10.77.0.2:5 > 10.77.0.1:53 packets 15 octets 2040 ttl 64-64 live
 		s0 out 47 10.77.0.2:0 > 10.77.0.1:0 packets 3 octets 1658 ttl 64-64 live
 		s0 in 6 10.77.0.2:6 > 10.77.0.1:53 packets 1 octets 140 ttl 64-64 flags 10 live
+		s0 in 6 10.77.0.2:7 > 10.77.0.1:53 packets 3 octets 1620 ttl 64-64 flags 10 live
 	END
 	)"
 	sums

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What every bats file loads. A file runs in namespaces of its own (tests/run FILE).
 
 bats_require_minimum_version 1.5.0
@@ -105,5 +105,47 @@ eventually() {
 	until "$@"; do
 		((SECONDS < end)) || { echo "not within ten seconds: $*"; return 1; }
 		sleep 0.02
+	done
+}
+
+# soon WANTED COMMAND...: the command prints WANTED within ten seconds
+soon() {
+	local want=$1 i
+	for ((i = 0; i < 100; i++)); do
+		[[ $("${@:2}") == "$want" ]] && return
+		sleep 0.1
+	done
+	echo "${*:2}: $("${@:2}"), wanted $want"
+	return 1
+}
+
+# Commands that go on: their first line of output, and their end by a closed stdin.
+declare -gA PID=() IN=()
+# start NAME NS COMMAND...: sets $line
+start() {
+	local dir=$BATS_TEST_TMPDIR/$1 out in others=''
+	mkfifo "$dir.in" "$dir.out"
+	# it must not hold the standard input of others open
+	for in in "${IN[@]}"; do others+=" $in>&-"; done
+	eval 'nsenter --net="/run/netns/$2" "${@:3}" <"$dir.in" >"$dir.out" 3>&-'"$others &"
+	PID[$1]=$!
+	exec {in}>"$dir.in" {out}<"$dir.out"
+	IN[$1]=$in
+	read -r line <&"$out"
+}
+# finish NAME
+finish() {
+	local in=${IN[$1]}
+	exec {in}>&-
+	wait "${PID[$1]}" || true
+	unset "PID[$1]" "IN[$1]"
+	rm "$BATS_TEST_TMPDIR/$1".{in,out}
+}
+# finish_all: for a teardown
+finish_all() {
+	local name
+	for name in "${!PID[@]}"; do
+		kill "${PID[$name]}" || true
+		wait "${PID[$name]}" || true
 	done
 }

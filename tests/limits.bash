@@ -6,34 +6,9 @@ SYN=$FP/syn
 V4=10.77.0.1 V6=fd77::1
 
 limits_teardown() {
-	local name
-	for name in "${!PID[@]}"; do
-		kill "${PID[$name]}" || true
-		wait "${PID[$name]}" || true
-	done
+	finish_all
 	ip -all netns delete
 	rm -rf "${STATE:?}"
-}
-
-# Commands that go on: their first line of output, and their end by a closed stdin.
-declare -gA PID=() IN=()
-# start NAME NS COMMAND...: sets $line
-start() {
-	local dir=$BATS_TEST_TMPDIR/$1 out in
-	mkfifo "$dir.in" "$dir.out"
-	nsenter --net="/run/netns/$2" "${@:3}" <"$dir.in" >"$dir.out" 3>&- &
-	PID[$1]=$!
-	exec {in}>"$dir.in" {out}<"$dir.out"
-	IN[$1]=$in
-	read -r line <&"$out"
-}
-# finish NAME
-finish() {
-	local in=${IN[$1]}
-	exec {in}>&-
-	wait "${PID[$1]}" || true
-	unset "PID[$1]" "IN[$1]"
-	rm "$BATS_TEST_TMPDIR/$1".{in,out}
 }
 
 # prog NAME: the id of a member of the chain at s0
@@ -60,14 +35,4 @@ clients() { in_ns cli "$SYN" open "$1" "$2" "$3" "${4-80}" </dev/null; }
 holders() {
 	start holders cli "$SYN" open "$1" 5000 "$2" "${3-80}"
 	[[ $line == "open $1 refused 0 waiting 0" ]] || { echo "holders: $line"; return 1; }
-}
-# soon WANTED COMMAND...: the command prints WANTED within ten seconds
-soon() {
-	local want=$1 i
-	for ((i = 0; i < 100; i++)); do
-		[[ $("${@:2}") == "$want" ]] && return
-		sleep 0.1
-	done
-	echo "${*:2}: $("${@:2}"), wanted $want"
-	return 1
 }

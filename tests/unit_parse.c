@@ -336,6 +336,7 @@ static void test_flow(void)
 	      !f.is_v6 && f.src.b[15] == 1 && f.dst.b[15] == 2 && addr_is_v4(&f.src), "flow", "its parts");
 	check(!parse_flow("icmp/10.0.0.1-10.0.0.2/3.4", &f, &why) && f.sport == 3 && f.dport == 4, "flow", "type and code");
 	memset(&f, 0xff, sizeof(f));
+	f.is_v6 = true;
 	check(strlen(format_flow(&f, text, sizeof(text))) < sizeof(text) - 1, "flow", "the longest");
 }
 

@@ -3,10 +3,11 @@
 """A collector for tests that reads IPFIX on its own terms (RFC 7011), not on the exporter's.
 
 collect.py udp|tcp ADDR PORT FILE   print "listening"; append messages to FILE until stdin ends;
-                                    SIGUSR1: what came so far is written
+                                    of what comes over UDP, all is read or refused then
 collect.py sum FILE...              flows, packets, octets, sequence errors of all messages
 collect.py flows FILE               a JSON object per flow record
 collect.py options FILE             the same of options records
+collect.py messages FILE            of each message: octets, sets of templates, records
 """
 import json, os, selectors, socket, struct, sys
 
@@ -14,7 +15,7 @@ NAMES = {1: "octets", 2: "packets", 4: "proto", 5: "tos", 6: "flags", 7: "sport"
          12: "dst", 14: "out", 27: "src", 28: "dst", 61: "direction", 136: "reason", 148: "id", 152: "start",
          153: "end", 82: "ifname", 32: "icmp", 139: "icmp", 40: "exported_octets", 41: "exported_messages",
          42: "exported_flows", 164: "ignored_packets", 165: "ignored_octets", 166: "unsent_flows",
-         167: "unsent_packets", 168: "unsent_octets", 83: "alias", 305: "interval", 306: "space", 34: "interval34"}
+         167: "unsent_packets", 168: "unsent_octets", 83: "alias", 302: "selector", 304: "algorithm", 305: "interval", 306: "space"}
 ADDRESSES = {8: socket.AF_INET, 12: socket.AF_INET, 27: socket.AF_INET6, 28: socket.AF_INET6}
 STRINGS = {82, 83, 96, 300}
 
@@ -91,10 +92,14 @@ class Reader:
         assert not any(body[at:]), "padding is not zero"
 
 
-def messages(path):
+def messages(f):
+    while header := f.read(16):
+        yield header + f.read(struct.unpack_from(">H", header, 2)[0] - 16)
+
+
+def messages_of(path):
     with open(path, "rb") as f:
-        while header := f.read(16):
-            yield header + f.read(struct.unpack_from(">H", header, 2)[0] - 16)
+        yield from messages(f)
 
 
 def total(paths):
@@ -102,7 +107,7 @@ def total(paths):
     errors, unknown, n = [], 0, 0
     for path in paths:
         r = Reader()
-        for m in messages(path):
+        for m in messages_of(path):
             for kind, record in r.message(m):
                 if kind == 3:
                     options += 1
@@ -120,10 +125,32 @@ def total(paths):
 
 def show(path, wanted):
     r = Reader()
-    for m in messages(path):
+    for m in messages_of(path):
         for kind, record in r.message(m):
             if kind == wanted:
                 print(json.dumps(record))
+
+
+def outline(path):
+    r = Reader()
+    for m in messages_of(path):
+        at, templates = 16, 0
+        while at < len(m):
+            kind, size = struct.unpack_from(">HH", m, at)
+            templates += kind in (2, 3)
+            at += size
+        print(len(m), templates, sum(1 for _ in r.message(m)))
+
+
+def drain(s, out):
+    """A socket that is connected elsewhere gets nothing more, and keeps what it has."""
+    s.connect((s.getsockname()[0], 9))
+    s.setblocking(False)
+    try:
+        while True:
+            out.write(s.recv(65536))
+    except BlockingIOError:
+        pass
 
 
 def listen(kind, addr, port, path):
@@ -143,7 +170,7 @@ def listen(kind, addr, port, path):
         for key, _ in ready.select():
             if key.fileobj is sys.stdin:
                 if not os.read(0, 1):
-                    return
+                    return kind == "udp" and drain(s, out)
             elif kind == "udp":
                 out.write(s.recv(65536))
             elif key.fileobj is s:
@@ -155,9 +182,16 @@ def listen(kind, addr, port, path):
                 key.fileobj.close()
 
 
-if sys.argv[1] in ("udp", "tcp"):
-    listen(*sys.argv[1:5])
-elif sys.argv[1] == "sum":
-    total(sys.argv[2:])
-else:
-    show(sys.argv[2], {"flows": 2, "options": 3}[sys.argv[1]])
+def main():
+    if sys.argv[1] in ("udp", "tcp"):
+        listen(*sys.argv[1:5])
+    elif sys.argv[1] == "sum":
+        total(sys.argv[2:])
+    elif sys.argv[1] == "messages":
+        outline(sys.argv[2])
+    else:
+        show(sys.argv[2], {"flows": 2, "options": 3}[sys.argv[1]])
+
+
+if __name__ == "__main__":
+    main()
