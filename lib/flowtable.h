@@ -33,7 +33,7 @@ struct flowtable {
 	int lock;                     /* fd of the instance's directory */
 	bool is_writable;
 	__u32 max;
-	__u32 mapped;                 /* slots of rec and of lines: those in use when it was opened */
+	__u32 mapped;                 /* slots of rec and of lines: at least those that were in use then */
 	struct flow_rec *rec;
 	__u64 *ring;
 	struct flow_ends *ends;
@@ -140,7 +140,8 @@ static inline __u64 flow_jiffies(__u64 last, __u32 low)
 /*
  * Under the instance's lock; they print their errors.
  */
-/* Finish what a killed run left: freeing, CLOSING. Call it first. */
+/* Finish what a killed run left: freeing, CLOSING. Call it first; rec and lines may move,
+ * so that they hold all slots that are in use by now. */
 must_use int flowtable_recover(struct flowtable *t);
 /* Why a flow in state LIVE would be closed now; FLOW_REASON_NONE: it would not. */
 enum flow_reason flow_due(const struct flowtable *t, const struct flow_rec *rec, bool is_all);
