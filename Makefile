@@ -91,7 +91,7 @@ $(B)/tests/oracle: $(ORACLE:%=tests/tools/%) $(wildcard tests/tools/*.h) bpf/roo
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) -pthread -lbpf -lcjson
 
-$(B)/tests/bench: tests/bench.c bpf/root.h
+$(B)/tests/bench: tests/bench.c tests/bpf/flowbench.h bpf/root.h
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lbpf
@@ -121,7 +121,8 @@ $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
 
-bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flowsend $(B)/tests/unit_ipfix $(B)/tests/bpf/bench.o $(B)/tests/bpf/empty.o
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_ipfix \
+		$(addprefix $(B)/tests/bpf/,bench.o empty.o flowbench.o flowpeer.o tcempty.o)
 	tests/bench
 	@echo
 	$(B)/tests/unit_ipfix bench

@@ -92,18 +92,18 @@ struct {
 	__type(value, __u64);
 } spare SEC(".maps");
 
-/* A packet, as it is counted. */
+/* A packet, as it is counted. Global functions get it: the verifier checks them once,
+ * not once for each way that leads there. */
 struct seen {
 	struct flow_key key;
-	__u32 reserved;
+	__u32 flags;
 	__u64 hash;
 	__u64 now;
 	__u32 packets, octets;
-	__u32 flags;
 	__u32 in_ifindex;
-	__u8 ttl, tos;
-	__u8 reserved2[6];
+	__u16 ttl, tos;
 };
+_Static_assert(sizeof(struct seen) == 80, "no padding: the verifier wants all of it initialised");
 
 /*
  * How much it is.
@@ -135,12 +135,14 @@ static __always_inline __u32 l4_octets(const struct pkt *p, void *end)
 }
 
 /* A GSO packet as the segments it will be, or was: each has the headers. What the kernel
- * has reckoned itself knows of those behind tunnels, too; it does so on egress. A
- * jumbogram's option is only there as long as it is one. */
+ * has reckoned itself knows of those behind tunnels, too; on egress only: on
+ * ingress it leaves the Ethernet header out of each. A jumbogram's option is only there as
+ * long as it is one. */
 static __always_inline void measure_gso(struct __sk_buff *skb, const struct pkt *p, void *end, __u32 l2,
 					struct seen *s)
 {
-	__u32 len = skb->len - l2, headers = 0, segs = skb->gso_segs, wire = skb->wire_len;
+	__u32 len = skb->len - l2, headers = 0, segs = skb->gso_segs;
+	__u32 wire = here.direction == FLOW_EGRESS ? skb->wire_len : 0;
 
 	if (p->flags & PKT_L4)
 		headers = p->l4 - p->l3 + l4_octets(p, end);
@@ -185,31 +187,34 @@ static __always_inline void read_l4(const struct pkt *p, void *end, __u32 octets
 }
 
 /* The first fragment leaves its ports to those that follow. */
-static __noinline void join_fragments(struct seen *s, __u32 id, bool is_first)
+__noinline int join_fragments(struct seen *s, __u32 id, __u32 is_first)
 {
-	struct flow_frag_ports ports = {
-		.sport = s->key.sport, .dport = s->key.dport, .proto = s->key.proto,
-	}, *first;
-	struct flow_frag frag = {
-		.id = id,
-		.vlan = { s->key.vlan[0], s->key.vlan[1] },
-		.place = s->key.place,
-		.proto = s->key.family == 4 ? s->key.proto : 0,
-		.family = s->key.family,
-	};
+	struct flow_frag_ports ports = { 0 }, *first;
+	struct flow_frag frag = { .id = id };
 
+	if (!s)
+		return 0;
 	__builtin_memcpy(frag.src, s->key.src, sizeof(frag.src));
 	__builtin_memcpy(frag.dst, s->key.dst, sizeof(frag.dst));
+	frag.vlan[0] = s->key.vlan[0];
+	frag.vlan[1] = s->key.vlan[1];
+	frag.place = s->key.place;
+	frag.proto = s->key.family == 4 ? s->key.proto : 0;
+	frag.family = s->key.family;
 	if (is_first) {
+		ports.sport = s->key.sport;
+		ports.dport = s->key.dport;
+		ports.proto = s->key.proto;
 		bpf_map_update_elem(&frags, &frag, &ports, BPF_ANY);
 	} else if ((first = bpf_map_lookup_elem(&frags, &frag))) {
 		s->key.sport = first->sport;
 		s->key.dport = first->dport;
 		s->key.proto = first->proto;
 	}
+	return 0;
 }
 
-static __always_inline void read_key(const struct pkt *p, void *end, struct seen *s)
+static __always_inline void read_key(const struct pkt *p, struct seen *s)
 {
 	pkt_addrs(p, s->key.src, s->key.dst);
 	s->key.sport = s->key.dport = 0;
@@ -233,22 +238,29 @@ static __always_inline void read_key(const struct pkt *p, void *end, struct seen
 	}
 }
 
-/* The words of a key, without the last half one. */
-#define KEY_WORDS 5
+/* Each 32-bit word has a part in all of the upper bits, which are those that are used. */
+#define KEY_WORDS 11
 static __always_inline __u64 key_hash(const struct flow_key *key)
 {
-	const __u64 *w = (const __u64 *)key;
+	static const __u64 odd[KEY_WORDS] = {
+		0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0xff51afd7ed558ccd, 0xd6e8feb86659fd93,
+		0xa0761d6478bd642f, 0xe7037ed1a0b428db, 0x8ebc6af09c88c6e3, 0x589965cc75374cc3,
+		0x1d8e4e27c47d124f, 0xeb44accab455d165, 0x2127599bf4325c37,
+	};
+	const __u32 *w = (const __u32 *)key;
+	__u64 hash = 0;
 
-	return w[0] * 0x9e3779b97f4a7c15 + w[1] * 0xc2b2ae3d27d4eb4f + w[2] * 0xff51afd7ed558ccd +
-	       w[3] * 0xd6e8feb86659fd93 + w[4] * 0xa0761d6478bd642f + ((__u32 *)w)[10] * 0xe7037ed1a0b428db;
+	for (int i = 0; i < KEY_WORDS; i++)
+		hash += w[i] * odd[i];
+	return hash;
 }
 
 static __always_inline bool key_is(const struct flow_key *a, const struct flow_key *b)
 {
 	const __u64 *v = (const __u64 *)a, *w = (const __u64 *)b;
-	__u64 differ = ((__u32 *)v)[10] ^ ((__u32 *)w)[10];
+	__u64 differ = ((__u32 *)v)[KEY_WORDS - 1] ^ ((__u32 *)w)[KEY_WORDS - 1];
 
-	for (int i = 0; i < KEY_WORDS; i++)
+	for (int i = 0; i < KEY_WORDS / 2; i++)
 		differ |= v[i] ^ w[i];
 	return !differ;
 }
@@ -309,7 +321,7 @@ static __always_inline struct flow_hints *hints_of(__u64 hash)
 
 static __always_inline __u32 hint_tag(__u64 hash)
 {
-	return hash >> 8;
+	return hash >> 16;
 }
 
 /* Once it was seen LIVE, a record stays this flow's for as long as this program runs:
@@ -325,7 +337,7 @@ static __always_inline struct flow_rec *rec_hinted(const struct seen *s)
 		return NULL;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < FLOW_HINTS; i++) {
-		cell = *(volatile __u64 *)&set->cell[(s->hash + i) & (FLOW_HINTS - 1)];
+		cell = *(volatile __u64 *)&set->cell[((s->hash >> 32) + i) & (FLOW_HINTS - 1)];
 		if (cell >> 32 == hint_tag(s->hash))
 			break;
 	}
@@ -350,7 +362,7 @@ static __always_inline void hint_leave(const struct seen *s, __u32 slot)
 	if (!set)
 		return;
 	for (__u32 i = 0; i < FLOW_HINTS; i++) {
-		__u32 k = (s->hash + i) & (FLOW_HINTS - 1);
+		__u32 k = ((s->hash >> 32) + i) & (FLOW_HINTS - 1);
 		__u64 cell = *(volatile __u64 *)&set->cell[k];
 
 		if (!cell || cell >> 32 == hint_tag(s->hash)) {
@@ -362,16 +374,16 @@ static __always_inline void hint_leave(const struct seen *s, __u32 slot)
 }
 
 /* An element of keys may have been given to another key just now: the record knows. */
-static __always_inline struct flow_rec *rec_find(const struct seen *s, __u32 *slot)
+static __always_inline struct flow_rec *rec_find(const struct flow_key *key, __u32 *slot)
 {
-	__u32 *in = bpf_map_lookup_elem(&keys, &s->key);
+	__u32 *in = bpf_map_lookup_elem(&keys, key);
 	struct flow_rec *rec;
 
 	if (!in)
 		return NULL;
 	*slot = *(volatile __u32 *)in;
 	rec = bpf_map_lookup_elem(&records, slot);
-	return rec && key_is(&rec->key, &s->key) ? rec : NULL;
+	return rec && key_is(&rec->key, key) ? rec : NULL;
 }
 
 static __always_inline __u64 *spare_word(void)
@@ -437,7 +449,7 @@ static __always_inline void rec_init(struct flow_rec *rec, const struct seen *s,
 }
 
 /* A flow with its first packet counted: MADE; AGAIN: it is there by now. */
-static __always_inline int rec_make(const struct seen *s, __u32 *slot)
+static __always_inline int rec_make(const struct seen *s, const struct flow_key *key, __u32 *slot)
 {
 	__u32 generation;
 	struct flow_rec *rec;
@@ -452,7 +464,7 @@ static __always_inline int rec_make(const struct seen *s, __u32 *slot)
 	if (generation > 0xffff)
 		generation = 1;
 	rec_init(rec, s, generation);
-	err = bpf_map_update_elem(&keys, &s->key, slot, BPF_NOEXIST);
+	err = bpf_map_update_elem(&keys, key, slot, BPF_NOEXIST);
 	if (!err) {
 		__sync_lock_test_and_set(&rec->life, FLOW_LIFE(generation, FLOW_REASON_NONE, FLOW_LIVE));
 		return MADE;
@@ -461,27 +473,29 @@ static __always_inline int rec_make(const struct seen *s, __u32 *slot)
 	return err == -17 /* EEXIST */ ? AGAIN : -1 - FLOW_IGNORED_ERROR;
 }
 
-/* Without a hint. 0: counted; else -1 - cause. */
-static __noinline int count_found(struct seen *s, struct flow_stat *stat)
+/* Without a hint. 0: counted, 1: to a new flow; else -1 - cause. */
+__noinline int count_found(struct seen *s)
 {
+	struct flow_key key; /* on the stack: 6.1 takes keys from nowhere else */
 	struct flow_rec *rec;
 	__u32 slot = 0;
 	int ret;
 
+	if (!s)
+		return -1 - FLOW_IGNORED_ERROR;
+	key = s->key;
 	for (int i = 0; i < MAKE_TRIES; i++) {
-		rec = rec_find(s, &slot);
+		rec = rec_find(&key, &slot);
 		if (rec) {
 			rec_count(rec, s);
 			hint_leave(s, slot);
 			return 0;
 		}
-		ret = rec_make(s, &slot);
-		if (ret == MADE) {
-			stat->flows++;
+		ret = rec_make(s, &key, &slot);
+		if (ret == MADE)
 			hint_leave(s, slot);
-		}
 		if (ret != AGAIN)
-			return ret;
+			return ret == MADE ? 1 : ret;
 	}
 	return -1 - FLOW_IGNORED_ERROR;
 }
@@ -496,6 +510,7 @@ static __always_inline bool is_sampled_out(struct flow_stat *stat)
 
 static __always_inline void ignore(struct flow_stat *stat, const struct seen *s, __u32 cause)
 {
+	barrier_var(cause);
 	if (cause >= FLOW_IGNORED_CAUSES)
 		return;
 	stat->ignored[cause].packets += s->packets;
@@ -507,37 +522,76 @@ static __always_inline void ignore(struct flow_stat *stat, const struct seen *s,
 		stat->first_ignored = s->now;
 }
 
-/* 0, or -1 - cause. */
-static __always_inline int look_at(struct __sk_buff *skb, struct seen *s, struct flow_stat *stat)
+/* Whose and how much a packet is; 0, or -1 - cause. */
+static __always_inline int look_at(struct __sk_buff *skb, const struct pkt *p, struct seen *s)
 {
-	void *data, *end;
-	struct pkt p;
-	__u32 l2;
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 l2 = p->l3 - data;
 
-	pkt_parse_skb(skb, &p, &data, &end);
-	l2 = p.l3 - data;
 	s->packets = 1;
 	s->octets = skb->len - l2;
 	s->now = bpf_jiffies64();
-	if (!(p.flags & (PKT_V4 | PKT_V6)))
-		return -1 - (p.type == ETH_P_IP || p.type == ETH_P_IPV6 ? FLOW_IGNORED_MALFORMED : FLOW_IGNORED_NOT_IP);
+	if (!(p->flags & (PKT_V4 | PKT_V6)))
+		return -1 - (p->type == ETH_P_IP || p->type == ETH_P_IPV6 ? FLOW_IGNORED_MALFORMED : FLOW_IGNORED_NOT_IP);
 	if (__builtin_expect(skb->gso_size, 0))
-		measure_gso(skb, &p, end, l2, s);
+		measure_gso(skb, p, end, l2, s);
 	else
-		s->octets = ip_octets(&p, s->octets);
-	if (p.flags & PKT_V4 && s->octets < ((struct iphdr *)p.l3)->ihl * 4) {
+		s->octets = ip_octets(p, s->octets);
+	if (p->flags & PKT_V4 && s->octets < ((struct iphdr *)p->l3)->ihl * 4) {
 		s->octets = skb->len - l2;
 		return -1 - FLOW_IGNORED_MALFORMED;
 	}
-	if (is_sampled_out(stat))
-		return -1 - FLOW_IGNORED_SAMPLED;
-	read_key(&p, end, s);
-	if (p.flags & PKT_L4)
-		read_l4(&p, end, s->octets, s);
-	if (__builtin_expect(p.flags & PKT_FRAGMENT, 0))
-		join_fragments(s, p.frag_id, p.flags & PKT_L4);
+	read_key(p, s);
+	if (p->flags & PKT_L4)
+		read_l4(p, end, s->octets, s);
+	if (__builtin_expect(p->flags & PKT_FRAGMENT, 0))
+		join_fragments(s, p->frag_id, p->flags & PKT_L4);
 	s->hash = key_hash(&s->key);
 	return 0;
+}
+
+/* Where the parser came to, out of memory that the verifier does not follow: each of the
+ * hundreds of ways there would be followed on from here. */
+static __always_inline bool forget_ways(struct __sk_buff *skb, struct pkt *p, struct seen *s)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	*(volatile __u64 *)&s->hash = (p->l3 - data) | (__u64)p->flags << 16 | (__u64)p->proto << 24 |
+				      (__u64)p->vlans << 32 | (__u64)p->type << 40;
+	*(volatile __u64 *)&s->now = p->flags & PKT_L4 ? p->l4 - data : 0;
+	*(volatile __u32 *)&s->in_ifindex = p->frag_id;
+	*(volatile __u32 *)&s->flags = p->vlan[0] | (__u32)p->vlan[1] << 16;
+	p->flags = *(volatile __u64 *)&s->hash >> 16;
+	p->proto = *(volatile __u64 *)&s->hash >> 24;
+	p->vlans = *(volatile __u64 *)&s->hash >> 32;
+	p->type = *(volatile __u64 *)&s->hash >> 40;
+	p->frag_id = *(volatile __u32 *)&s->in_ifindex;
+	p->vlan[0] = *(volatile __u32 *)&s->flags;
+	p->vlan[1] = *(volatile __u32 *)&s->flags >> 16;
+	p->l3 = data + (*(volatile __u64 *)&s->hash & 31);
+	p->l4 = data + (*(volatile __u64 *)&s->now & 4095);
+	if (p->flags & PKT_V4) {
+		p->flags = (p->flags & (PKT_L4 | PKT_FRAGMENT)) | PKT_V4;
+		return p->l3 + sizeof(struct iphdr) <= end;
+	}
+	if (p->flags & PKT_V6) {
+		p->flags = (p->flags & (PKT_L4 | PKT_FRAGMENT)) | PKT_V6;
+		return p->l3 + sizeof(struct ipv6hdr) <= end;
+	}
+	p->flags = 0;
+	return true;
+}
+
+__noinline int look_at_odd(struct __sk_buff *skb, struct seen *s)
+{
+	struct pkt p;
+
+	if (!s)
+		return -1 - FLOW_IGNORED_ERROR;
+	pkt_parse_skb(skb, &p);
+	if (!forget_ways(skb, &p, s))
+		return -1 - FLOW_IGNORED_ERROR;
+	return look_at(skb, &p, s);
 }
 
 SEC("tc")
@@ -547,15 +601,24 @@ int flows(struct __sk_buff *skb)
 	struct flow_stat *stat = bpf_map_lookup_elem(&stats, &place);
 	struct flow_rec *rec;
 	struct seen s;
+	struct pkt p;
 	int ret;
 
 	if (!stat)
 		return TC_ACT_UNSPEC;
-	ret = look_at(skb, &s, stat);
+	pkt_parse_plain(skb, &p);
+	if (__builtin_expect(p.flags & PKT_ODD, 0)) {
+		s = (struct seen){ 0 };
+		ret = look_at_odd(skb, &s);
+	} else {
+		ret = look_at(skb, &p, &s);
+	}
 	stat->frames++;
 	stat->bytes += skb->len + (skb->vlan_present ? 4 : 0);
 	stat->packets += s.packets;
 	stat->octets += s.octets;
+	if (!ret && is_sampled_out(stat))
+		ret = -1 - FLOW_IGNORED_SAMPLED;
 	if (!ret) {
 		rec = rec_hinted(&s);
 		if (__builtin_expect(!!rec, 1)) {
@@ -563,9 +626,10 @@ int flows(struct __sk_buff *skb)
 			return TC_ACT_UNSPEC;
 		}
 		s.in_ifindex = here.direction == FLOW_EGRESS ? skb->ingress_ifindex : 0;
-		ret = count_found(&s, stat);
+		ret = count_found(&s);
+		stat->flows += ret == 1;
 	}
-	if (ret)
+	if (ret < 0)
 		ignore(stat, &s, -1 - ret);
 	return TC_ACT_UNSPEC;
 }

@@ -28,6 +28,7 @@ enum {
 	PKT_FRAGMENT = 8, /* a fragment; without PKT_L4 one that is not the first */
 	PKT_DEEP = 16,    /* more extension headers than PKT_EXT_HEADERS: no PKT_L4 */
 	PKT_SHORT = 32,   /* the bytes end before these headers do */
+	PKT_ODD = 64,     /* has what pkt_parse_plain leaves alone */
 };
 
 struct pkt {
@@ -125,7 +126,7 @@ static __always_inline void pkt_walk6(struct pkt *p, void *end)
 	p->flags |= PKT_DEEP;
 }
 
-static __always_inline void pkt_parse6(struct pkt *p, void *end)
+static __always_inline void pkt_parse6(struct pkt *p, void *end, bool is_plain)
 {
 	struct ipv6hdr *ip = p->l3;
 
@@ -138,15 +139,20 @@ static __always_inline void pkt_parse6(struct pkt *p, void *end)
 	p->flags = PKT_V6;
 	p->proto = ip->nexthdr;
 	if (__builtin_expect(pkt_is_ext(p->proto), 0)) {
-		pkt_walk6(p, end);
+		if (is_plain)
+			p->flags = PKT_ODD;
+		else
+			pkt_walk6(p, end);
 		return;
 	}
 	p->l4 = ip + 1;
 	p->flags |= PKT_L4;
 }
 
-/* The tag that the caller has taken out of its metadata, or 0, is the outer one. */
-static __always_inline void pkt_parse_from(void *data, void *end, struct pkt *p, bool is_tagged, __u16 outer)
+/* The tag that the caller has taken out of its metadata, if is_tagged, is the outer one.
+ * is_plain: no other tag, no extension header. */
+static __always_inline void pkt_parse_from(void *data, void *end, struct pkt *p, bool is_tagged, __u16 outer,
+					   bool is_plain)
 {
 	struct ethhdr *eth = data;
 	__be16 type;
@@ -168,6 +174,10 @@ static __always_inline void pkt_parse_from(void *data, void *end, struct pkt *p,
 
 		if (__builtin_expect(!pkt_is_vlan(type), 1) || (is_tagged && i == PKT_VLANS - 1))
 			break;
+		if (is_plain) {
+			p->flags = PKT_ODD;
+			return;
+		}
 		if ((void *)(tag + 1) > end) {
 			p->flags = PKT_SHORT;
 			return;
@@ -185,31 +195,43 @@ static __always_inline void pkt_parse_from(void *data, void *end, struct pkt *p,
 	if (type == bpf_htons(ETH_P_IP))
 		pkt_parse4(p, end);
 	else if (type == bpf_htons(ETH_P_IPV6))
-		pkt_parse6(p, end);
+		pkt_parse6(p, end, is_plain);
 }
 
 static __always_inline void pkt_parse(void *data, void *end, struct pkt *p)
 {
-	pkt_parse_from(data, end, p, false, 0);
+	pkt_parse_from(data, end, p, false, 0, false);
 }
 
-/* TC: the outer tag is mostly in the metadata, and headers may lie behind the linear
- * part: then they are moved into it. As far as PKT_PULL; and 8 bytes of the transport
- * header, 20 of TCP's. data and end are set. */
-#define PKT_PULL 512U
-static __always_inline void pkt_parse_skb(struct __sk_buff *skb, struct pkt *p, void **data, void **end)
+/* TC, where the outer tag is mostly in the metadata, and headers may lie behind the linear
+ * part. The bytes have to be there for 8 of the transport header, 20 of TCP's. */
+static __always_inline void pkt_parse_once(struct __sk_buff *skb, struct pkt *p, bool is_plain)
 {
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < 2; i++) {
-		*data = (void *)(long)skb->data;
-		*end = (void *)(long)skb->data_end;
-		pkt_parse_from(*data, *end, p, skb->vlan_present, skb->vlan_tci);
-		if (p->flags & PKT_L4 && p->l4 + (p->proto == IPPROTO_TCP ? 20 : 8) > *end)
-			p->flags |= PKT_SHORT;
-		if (__builtin_expect(!(p->flags & PKT_SHORT), 1) || i || skb->len <= *end - *data)
-			return;
-		bpf_skb_pull_data(skb, skb->len < PKT_PULL ? skb->len : PKT_PULL);
-	}
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	pkt_parse_from(data, end, p, skb->vlan_present, skb->vlan_tci, is_plain);
+	if (p->flags & PKT_L4 && p->l4 + (p->proto == IPPROTO_TCP ? 20 : 8) > end)
+		p->flags |= PKT_SHORT;
+}
+
+/* What most packets are: no tags in the data, no extension headers, all of them linear.
+ * PKT_ODD: it is another one. */
+static __always_inline void pkt_parse_plain(struct __sk_buff *skb, struct pkt *p)
+{
+	pkt_parse_once(skb, p, true);
+	if (p->flags & PKT_SHORT)
+		p->flags |= PKT_ODD;
+}
+
+/* Every packet; moves headers into the linear part, as far as PKT_PULL. */
+#define PKT_PULL 512U
+static __always_inline void pkt_parse_skb(struct __sk_buff *skb, struct pkt *p)
+{
+	pkt_parse_once(skb, p, false);
+	if (!(p->flags & PKT_SHORT) || skb->len <= skb->data_end - skb->data)
+		return;
+	bpf_skb_pull_data(skb, skb->len < PKT_PULL ? skb->len : PKT_PULL);
+	pkt_parse_once(skb, p, false);
 }
 
 /* Source and destination address, 16 bytes each, IPv4 as ::ffff:a.b.c.d. */

@@ -208,13 +208,25 @@ static int open_or_make(const struct bpffs *b, const char *instance, struct flow
 	return ret == 1 ? 0 : ret ? ret : fail(-ENOENT, "instance %s was removed meanwhile", instance);
 }
 
+int flow_check_iface(const struct iface *i)
+{
+	int is = iface_is_ethernet(i);
+
+	if (is < 0)
+		return fail_errno(is, "%s", i->name);
+	return is ? 0 : fail(-EOPNOTSUPP, "%s: its packets have no Ethernet header, flows cannot be counted there",
+			     i->name);
+}
+
 int flowtable_prepare(const struct bpffs *b, const char *instance, struct bpf_object *obj, const struct chain_id *at)
 {
 	auto_flowtable struct flowtable t = FLOWTABLE_INIT;
 	struct bpf_map *rodata = bpf_object__find_map_by_name(obj, ".rodata.place");
 	struct flow_here here = { .direction = at->hook == HOOK_TC_EGRESS ? FLOW_EGRESS : FLOW_INGRESS };
-	int err = kf_probe_atomics("flow logs"), place;
+	int err = flow_check_iface(&at->iface), place;
 
+	if (!err)
+		err = kf_probe_atomics("flow logs");
 	if (!err)
 		err = open_or_make(b, instance, &t);
 	if (err)

@@ -260,8 +260,10 @@ int flows_enable(const struct run *run, const struct bpffs *b, const struct flow
 	const char *instance = r->instance ? r->instance : FLOW_KF;
 	auto_runnings struct runnings all = { 0 };
 	auto_flowtable struct flowtable t = FLOWTABLE_INIT;
-	int has, err = runnings_find(b, &r->dev, &all);
+	int has, err = flow_check_iface(&r->dev);
 
+	if (!err)
+		err = runnings_find(b, &r->dev, &all);
 	if (!err)
 		err = check_instance(&all, r, instance);
 	if (err)

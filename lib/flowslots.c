@@ -284,11 +284,11 @@ static int delete_key_of(const struct flowtable *t, __u32 slot)
 int flowtable_recover(struct flowtable *t)
 {
 	bool is_closing = false;
-	int err = 0;
+	int err = flowtable_grow(t);
 
-	if (t->ends->freeing != t->ends->tail)
+	if (!err && t->ends->freeing != t->ends->tail)
 		push_finish(t);
-	if (!t->ends->closing)
+	if (!err && !t->ends->closing)
 		return 0;
 	for (__u32 slot = 0, end = flowtable_end(t); !err && slot < end; slot++) {
 		if (state_of(t, slot) != FLOW_CLOSING)

@@ -142,12 +142,12 @@ static int open_config(const struct bpffs *b, const char *dir, struct flowtable 
 		-EINVAL : 0;
 }
 
-/* Mapping is work for each page: slots that no flow ever had are left out. */
-static void slots_count(struct flowtable *t)
+/* Mapping is work for each page: slots that no flow ever had are left out, but for some. */
+static __u32 slots_count(const struct flowtable *t)
 {
-	__u64 head = __atomic_load_n(&t->ends->head, __ATOMIC_ACQUIRE);
+	__u64 head = __atomic_load_n(&t->ends->head, __ATOMIC_ACQUIRE), some = head + head / 8 + 1024;
 
-	t->mapped = head < 1 ? 1 : head < t->max ? (__u32)head : t->max;
+	return some < t->max ? (__u32)some : t->max;
 }
 
 static int open_maps(const struct bpffs *b, const char *dir, struct flowtable *t)
@@ -157,7 +157,7 @@ static int open_maps(const struct bpffs *b, const char *dir, struct flowtable *t
 
 	if (err)
 		return err;
-	slots_count(t);
+	t->mapped = slots_count(t);
 	err = map_open(b, dir, &flow_maps[FLOW_MAP_RECORDS], t->max, t->mapped, t->is_writable, (void **)&t->rec);
 	if (!err)
 		err = map_open(b, dir, &flow_maps[FLOW_MAP_RING], ring, ring, t->is_writable, (void **)&t->ring);
@@ -185,6 +185,35 @@ static int open_all(const struct bpffs *b, const char *dir, struct flowtable *t)
 			err = 0;
 	}
 	return err ? err : flow_clock_read(t);
+}
+
+static int map_again(const struct flowtable *t, int dir, enum flow_map_id map, __u32 slots, void **at)
+{
+	const struct bpffs here = { .fd = dir };
+	void *more;
+	int err = map_open(&here, ".", &flow_maps[map], t->max, slots, t->is_writable, &more);
+
+	if (err)
+		return err;
+	flow_map_munmap(&flow_maps[map], t->mapped, *at);
+	*at = more;
+	return 0;
+}
+
+int flowtable_grow(struct flowtable *t)
+{
+	__u32 slots = slots_count(t);
+	int err = 0;
+
+	if (t->mapped == t->max || __atomic_load_n(&t->ends->head, __ATOMIC_ACQUIRE) <= t->mapped)
+		return 0;
+	err = map_again(t, t->lock, FLOW_MAP_RECORDS, slots, (void **)&t->rec);
+	for (int i = 0; !err && i < FLOW_COLLECTORS; i++)
+		if (t->peer[i].state)
+			err = map_again(t, t->peer[i].lock, FLOW_MAP_LINES, slots, (void **)&t->peer[i].lines);
+	if (!err)
+		t->mapped = slots;
+	return err;
 }
 
 int flowtable_open(const struct bpffs *b, const char *instance, bool is_writable, struct flowtable *t)

@@ -33,7 +33,7 @@ struct flowtable {
 	int lock;                     /* fd of the instance's directory */
 	bool is_writable;
 	__u32 max;
-	__u32 mapped;                 /* slots of rec and of lines: those in use when it was opened */
+	__u32 mapped;                 /* slots of rec and of lines: at least those that were in use then */
 	struct flow_rec *rec;
 	__u64 *ring;
 	struct flow_ends *ends;
@@ -78,6 +78,9 @@ must_use int flowtable_lock_all(const struct run *run, const struct flowtable *t
  * free one, or one of an interface that is gone and no record refers to any more. Its
  * number, or an error, printed. */
 must_use int flowtable_place(struct flowtable *t, const struct chain_id *at, const char *name);
+
+/* Can packets be counted there? Only where they have Ethernet headers. Prints why not. */
+must_use int flow_check_iface(const struct iface *i);
 
 /* What the kernel function flows is given when it is loaded: kf.prepare. Makes the
  * instance with default settings where it is not there. */
@@ -137,7 +140,8 @@ static inline __u64 flow_jiffies(__u64 last, __u32 low)
 /*
  * Under the instance's lock; they print their errors.
  */
-/* Finish what a killed run left: freeing, CLOSING. Call it first. */
+/* Finish what a killed run left: freeing, CLOSING. Call it first; rec and lines may move,
+ * so that they hold all slots that are in use by now. */
 must_use int flowtable_recover(struct flowtable *t);
 /* Why a flow in state LIVE would be closed now; FLOW_REASON_NONE: it would not. */
 enum flow_reason flow_due(const struct flowtable *t, const struct flow_rec *rec, bool is_all);

@@ -6,6 +6,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,18 +82,32 @@ int iface_by_index(int index, struct iface *i)
 	return 0;
 }
 
-int iface_mtu(const struct iface *i, unsigned *mtu)
+static int iface_ask(const struct iface *i, unsigned long what, struct ifreq *req)
 {
 	auto_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq req = { 0 };
 
 	if (fd < 0)
 		return -errno;
-	memcpy(req.ifr_name, i->name, sizeof(i->name));
-	if (ioctl(fd, SIOCGIFMTU, &req))
-		return -errno;
-	*mtu = (unsigned)req.ifr_mtu;
-	return 0;
+	memset(req, 0, sizeof(*req));
+	memcpy(req->ifr_name, i->name, sizeof(i->name));
+	return ioctl(fd, what, req) ? -errno : 0;
+}
+
+int iface_mtu(const struct iface *i, unsigned *mtu)
+{
+	struct ifreq req;
+	int err = iface_ask(i, SIOCGIFMTU, &req);
+
+	*mtu = err ? 0 : (unsigned)req.ifr_mtu;
+	return err;
+}
+
+int iface_is_ethernet(const struct iface *i)
+{
+	struct ifreq req;
+	int err = iface_ask(i, SIOCGIFHWADDR, &req);
+
+	return err ? err : req.ifr_hwaddr.sa_family == ARPHRD_ETHER || req.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK;
 }
 
 struct alias {

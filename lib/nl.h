@@ -21,6 +21,8 @@ must_use int netns_self(struct netns *ns);
 must_use int iface_by_name(const char *name, struct iface *i);  /* 0, -ENODEV */
 must_use int iface_by_index(int index, struct iface *i);        /* 0, -ENODEV */
 must_use int iface_mtu(const struct iface *i, unsigned *mtu);
+/* 1: its packets have Ethernet headers; 0: they have not; or an error. */
+must_use int iface_is_ethernet(const struct iface *i);
 /* Its description (ip link set alias), "" where it has none. */
 must_use int iface_alias(const struct iface *i, char *alias, size_t size);
 

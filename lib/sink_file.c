@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -124,8 +125,28 @@ static int try_path(const char *path)
 	return faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) ? -errno : 0;
 }
 
+static int fail_locked(const char *path)
+{
+	return fail(-E_LOCKED, "%s: another command is writing it", path);
+}
+
+/* What follows the last commit may be what another instance has appended since, of a
+ * domain of its own. */
+static bool is_own(int fd, const struct flow_collector *c, __u64 end)
+{
+	struct { __u16 version, length; __u32 time, sequence, domain; } header;
+
+	for (__u64 at = c->file_size; at < end; at += ntohs(header.length)) {
+		if (pread(fd, &header, sizeof(header), (off_t)at) < (ssize_t)sizeof(header))
+			return true;
+		if ((header.domain && ntohl(header.domain) != c->domain) || ntohs(header.length) < sizeof(header))
+			return false;
+	}
+	return true;
+}
+
 /* Cut off what a killed run left; only as much as it can have been. */
-static void drop_leftover(const struct file *f)
+static int drop_leftover(const struct file *f)
 {
 	struct flow_collector *c = f->sink.c;
 	auto_fd int fd = -1;
@@ -133,14 +154,16 @@ static void drop_leftover(const struct file *f)
 	struct identity id;
 
 	if (!c->file_pending)
-		return;
+		return 0;
 	if (!expand(f->sink.target->path, (time_t)c->file_at, path, sizeof(path)))
-		fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB) && !identify(fd, &id) && is_same(&id, c) &&
-	    id.size > c->file_size && id.size - c->file_size <= c->file_pending &&
-	    ftruncate(fd, (off_t)c->file_size))
+		fd = open(path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+		return fail_locked(path);
+	if (fd >= 0 && !identify(fd, &id) && is_same(&id, c) && id.size > c->file_size &&
+	    id.size - c->file_size <= c->file_pending && is_own(fd, c, id.size) && ftruncate(fd, (off_t)c->file_size))
 		warn("%s: cannot remove what a killed run wrote last, which will be in it twice", path);
 	c->file_pending = 0;
+	return 0;
 }
 
 /* The sequence number to go on with in a file that somebody else has written to, or a
@@ -162,14 +185,30 @@ static int read_on(const struct file *f)
 	return err ? fail_path(f->path, err) : 0;
 }
 
+/* Somebody else's file is one that can be gone on with. */
+static int try_content(const struct file *f)
+{
+	const struct flow_collector *c = f->sink.c;
+	auto_fd int fd = -1;
+	struct identity id;
+	struct stat st;
+
+	if (stat(f->path, &st) || !S_ISREG(st.st_mode) || !st.st_size)
+		return 0;
+	fd = open(f->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	/* one that is being written will be looked at when it is opened */
+	if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) || identify(fd, &id))
+		return 0;
+	return is_same(&id, c) && (id.size == c->file_size || c->file_pending) ? 0 : read_on(f);
+}
+
 static int regular_open(struct file *f, const struct identity *id, __u64 at)
 {
 	struct flow_collector *c = f->sink.c;
 	int err = 0;
 
 	if (flock(f->sink.fd, LOCK_EX | LOCK_NB))
-		return errno == EWOULDBLOCK ? fail(-E_LOCKED, "%s: another command is writing it", f->path) :
-			fail_path(f->path, -errno);
+		return errno == EWOULDBLOCK ? fail_locked(f->path) : fail_path(f->path, -errno);
 	if (!id->size)
 		c->sequence = c->options_sequence = 0;
 	else if (!is_same(id, c) || id->size != c->file_size)
@@ -207,10 +246,12 @@ static int file_open(struct sink *s)
 	s->batch_messages = BATCH_MESSAGES;
 	if (s->is_trial) {
 		err = try_path(f->path);
-		return err ? fail_path(f->path, err) : 0;
+		return err ? fail_path(f->path, err) : try_content(f);
 	}
 	ignore_signals(f);
-	drop_leftover(f);
+	err = drop_leftover(f);
+	if (err)
+		return err;
 	s->fd = open(f->path, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
 	err = s->fd < 0 ? -errno : identify(s->fd, &id);
 	if (err)

@@ -6,6 +6,8 @@
  *                                    beside OBJECT's plain_N and counted_N
  *   bench packets EMPTY LABEL=PROG... ns per packet of pinned programs for a TCP SYN to
  *                                    port 80, one to port 81, and for data to port 80
+ *   bench flows EMPTY HARNESS PEER LABEL=PROG   ns per packet of a pinned TC program that
+ *                                    counts flows, of one, 64 k and 1 M flows, and of new ones
  *   bench flip GEN                   the store that switches banks
  *   bench wall RUNS CMD -- CMD       wall time of two commands run in turn
  *   bench change RUNS CMD -- CMD     the same of commands that wait for a grace period,
@@ -28,6 +30,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "bpf/flowbench.h"
 #include "root.h"
 
 #define ROUNDS 11
@@ -267,6 +270,78 @@ static int packets(int argc, char **argv)
 	return 0;
 }
 
+/* Which flows the harness makes packets of; n: packets in a round. */
+static const struct flows_of {
+	const char *what;
+	struct flowbench b;
+	int n;
+} flows_of[] = {
+	{ "one flow", { .step = 1 }, 500000 },
+	{ "64 k flows, at random", { 1, 6364136223846793005, 1442695040888963407, 0xffff, 33, 0 }, 500000 },
+	{ "1 M flows, at random", { 1, 6364136223846793005, 1442695040888963407, 0xfffff, 33, 0 }, 2000000 },
+	/* numbers that no other line has */
+	{ "first packets", { 1 << 24, 1, 1, ~0ULL, 0, 0 }, 50000 },
+};
+
+/* Mean ns of a run of prog behind the harness. */
+static double flow_ns(struct bpf_object *harness, int prog, const struct flows_of *f, int round)
+{
+	struct flowbench b = f->b;
+	__u32 zero = 0, verdict;
+	double ns;
+
+	/* past the new ones of the rounds before, and of the program before */
+	if (b.mask == ~0ULL)
+		b.state += (__u64)(round + 1) * f->n;
+	if (bpf_map_update_elem(bpf_object__find_map_fd_by_name(harness, ".data.flowbench"), &zero, &b, 0) ||
+	    bpf_map_update_elem(bpf_object__find_map_fd_by_name(harness, "next"), &zero, &prog, 0))
+		die("harness");
+	ns = run_ns(program_of(harness, "rewrite"), f->n, &data, &verdict);
+	if ((int)verdict != -1) {
+		fprintf(stderr, "bench: %s: verdict %d\n", f->what, (int)verdict);
+		exit(1);
+	}
+	return ns;
+}
+
+static int flows(int argc, char **argv)
+{
+	char *path = argc == 4 ? strchr(argv[3], '=') : NULL;
+	struct bpf_object *harness;
+	const char *labels[3] = { "an empty program", "counters in a hash" };
+	int progs[3];
+
+	if (!path)
+		die("usage: bench flows EMPTY HARNESS PEER LABEL=PROGRAM");
+	*path = '\0';
+	labels[2] = argv[3];
+	harness = object_load(argv[1]);
+	progs[0] = program_of(object_load(argv[0]), "empty_tc");
+	progs[1] = program_of(object_load(argv[2]), "peer");
+	progs[2] = bpf_obj_get(path + 1);
+	if (progs[2] < 0)
+		die(path + 1);
+	printf("ns per packet, median of %d interleaved rounds (net: less the harness with an empty program)\n", ROUNDS);
+	printf("%-24s %-12s %-32s %s\n", "", "harness", labels[1], labels[2]);
+	for (size_t i = 0; i < sizeof(flows_of) / sizeof(flows_of[0]); i++) {
+		double ns[3][ROUNDS];
+
+		for (int round = -2; round < ROUNDS; round++) /* the first two make the flows */
+			for (int p = 0; p < 3; p++) {
+				double t = flow_ns(harness, progs[p], &flows_of[i], round + 1);
+
+				if (round >= 0)
+					ns[p][round] = t;
+			}
+		double base = median(ns[0], ROUNDS), peer = median(ns[1], ROUNDS), ours = median(ns[2], ROUNDS);
+
+		printf("%-24s %4.0f raw    %4.0f raw %4.0f net (%.0f to %.0f)    %4.0f raw %4.0f net (%.0f to %.0f)\n", flows_of[i].what,
+		       base, peer, peer - base, ns[1][0] - base, ns[1][ROUNDS - 1] - base, ours, ours - base, ns[2][0] - base,
+		       ns[2][ROUNDS - 1] - base);
+	}
+	return 0;
+}
+
 static double grace_us(void)
 {
 	double t = now_us();
@@ -378,7 +453,9 @@ int main(int argc, char **argv)
 		return hops(argc - 2, argv + 2);
 	if (!strcmp(what, "packets"))
 		return packets(argc - 2, argv + 2);
+	if (!strcmp(what, "flows"))
+		return flows(argc - 2, argv + 2);
 	if (!strcmp(what, "flip"))
 		return flip(argc - 2, argv + 2);
-	die("usage: bench hops|packets|flip|wall|change ...");
+	die("usage: bench hops|packets|flows|flip|wall|change ...");
 }

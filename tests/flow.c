@@ -21,6 +21,7 @@
  *   flow places INSTANCE        take all places, and then those that are of no use any more
  *   flow kill INSTANCE PROG N   flush in a process that is killed after each N-th of its
  *        instructions; what it left is finished, and audited: "kills N of N instructions"
+ *   flow verified PROG          instructions the verifier followed
  *   flow scan INSTANCE N        read all records N times: "records N ns N"
  */
 #include <arpa/inet.h>
@@ -525,6 +526,18 @@ static void scan(const struct flowtable *t, int times)
 	printf("records %llu octets %llu ns %.0f\n", n, sum, now_ns() - begin);
 }
 
+static unsigned verified(unsigned id)
+{
+	struct bpf_prog_info info = { 0 };
+	__u32 len = sizeof(info);
+	int fd = bpf_prog_get_fd_by_id(id);
+
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len))
+		die("there is no such program");
+	close(fd);
+	return info.verified_insns;
+}
+
 int main(int argc, char **argv)
 {
 	auto_flowtable struct flowtable t = FLOWTABLE_INIT;
@@ -535,6 +548,10 @@ int main(int argc, char **argv)
 		die("usage: see the head of tests/flow.c");
 	if (!strcmp(verb, "peer") && argc == 4) {
 		printf("%d\n", peer_make(argv[2], argv[3]));
+		return 0;
+	}
+	if (!strcmp(verb, "verified")) {
+		printf("%u\n", verified((unsigned)atoi(argv[2])));
 		return 0;
 	}
 	table_open(argv[2], &t);

@@ -298,6 +298,8 @@ c = s.accept()[0]; sys.stdin.read()'
 	refuses 2 "l3afctl: $T/none/f: its directory does not exist" l3af flows export to file "$T/none/f"
 	refuses 2 "l3afctl: $T/dir: is a directory" l3af flows export to file "$T/dir"
 	refuses 2 "l3afctl: $T/new/: is a directory" l3af flows export to file "$T/new/"
+	refuses 2 "l3afctl: $T/text: is no IPFIX file (at octet 0)" l3af flows export to file "$T/text"
+	refuses 2 "l3afctl: $T/text: is no IPFIX file (at octet 0)" l3af --dry-run flows export to file "$T/text"
 	refuses 2 "l3afctl: /proc/version: permission denied" \
 		setpriv --bounding-set -dac_override --inh-caps -dac_override "$BUILD/l3afctl" --bpffs "$BPFFS" -n srv \
 		flows export to file /proc/version
@@ -310,8 +312,6 @@ c = s.accept()[0]; sys.stdin.read()'
 	[[ $(l3af --json flows collector list) == '[]' ]]
 	refuses 1 "l3afctl: instance other counts no flows; enable them: l3afctl flows enable dev IF" \
 		l3af flows export to "$C4/udp" instance other
-	refuses 2 "l3afctl: $T/text: is no IPFIX file (at octet 0)"$'\n'"$(kept "file $T/text")" \
-		l3af flows export to file "$T/text"
 	[[ $(<"$T/text") == 'no flows' ]]
 	# of an IPFIX file that somebody else cut
 	export_to file "$T/f"
@@ -323,6 +323,37 @@ c = s.accept()[0]; sys.stdin.read()'
 	$mend
 	does '' l3af flows export to file "$T/f"
 	got "$T/f"
+}
+
+# writing: as a killed run leaves the first collector: octets were being written
+writing() {
+	local value pin=$STATE/kf/flows/collector/0/state
+	read -ra value < <(bpftool -j map lookup pinned "$pin" key 0 0 0 0 | jq -r '.value | join(" ")')
+	[[ ${value[*]:400:8} == '0x00 0x00 0x00 0x00 0x00 0x00 0x00 0x00' ]]
+	value[402]=0x01
+	bpftool map update pinned "$pin" key 0 0 0 0 value "${value[@]}"
+}
+
+@test "what a killed run wrote is cut off, but not what another instance has appended instead" {
+	enable idle 0
+	l3af flows enable dev s0 direction egress instance other >/dev/null
+	datagrams 1000 10
+	export_to file "$T/f"
+	writing
+	in_ns srv bash -c 'echo >/dev/udp/10.77.0.2/9'
+	export_to file "$T/f" instance other
+	export_to file "$T/f"
+	[[ $(got "$T/f") == "$(truth)" ]]
+	writing
+	head -c 1000 "$T/f" >"$T/part"
+	cat "$T/part" >>"$T/f"
+	# one that cannot be cut off now is kept in mind
+	exec {lock}<"$T/f"
+	flock "$lock"
+	refuses 4 "l3afctl: $T/f: another command is writing it" l3af flows export to file "$T/f"
+	exec {lock}<&-
+	does '' l3af flows export to file "$T/f"
+	[[ $(got "$T/f") == "$(truth)" ]]
 }
 
 @test "FIFOs: read, not read, and left by the reader" {

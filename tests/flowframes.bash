@@ -13,6 +13,24 @@ member() { l3af --json chain list dev "${1-s0}" | jq -e '.[] | select(.name == "
 # stat KEY [N]: a word behind KEY of the N-th place (1): frames, packets, full, ...
 stat() { "$FLOW" stat "${INSTANCE-flows}" | awk -v n="${2-1}" -v k="$1" 'NR == n { for (i = 1; i < NF; i++) if ($i == k) print $(i + 1) }'; }
 
+# link NS DEV rx_packets|rx_bytes|tx_packets|tx_bytes: as the interface counts
+link() { in_ns "$1" ip -s -j link show dev "$2" | jq ".[0].stats64.${3%%_*}.${3#*_}"; }
+
+# apart NS DEV rx|tx N: what the interface has counted more than the N-th place, which was
+# there later: "rx 5 rx_bytes 700"
+apart() {
+	local packets frames bytes
+	while packets=$(link "$1" "$2" "$3_packets"); do
+		frames=$(stat frames "$4") bytes=$(($(link "$1" "$2" "$3_bytes") - $(stat bytes "$4")))
+		# while nothing came
+		[[ $packets != "$(link "$1" "$2" "$3_packets")" || $frames != "$(stat frames "$4")" ]] || break
+	done
+	echo "$3 $((packets - frames)) $3_bytes $bytes"
+}
+
+# counted_all N: what has come to s0 since is counted at the first place, N packets were not
+counted_all() { [[ $(($(link srv s0 rx_packets) - $(stat frames))) == "$1" ]]; }
+
 # counted N: so many frames have come to the first place
 counted() { [[ $(stat frames) == "$1" ]]; }
 

@@ -75,7 +75,7 @@ teardown() { wipe; }
 	send 1 size=20 first=46
 	send 1 v6 first=40
 	send 1 v6 cut=9
-	! table
+	run ! table
 	# what is behind the Ethernet header and tags
 	[[ $("$FLOW" stat flows) == 's0 in frames 12 '*' packets 12 octets '*' flows 0 full 0/0 sampled 0/0 other 4/216 malformed 8/293 error 0/0' ]]
 	sums
@@ -156,7 +156,7 @@ teardown() { wipe; }
 	sums
 	# nothing was made up: ports that were there, or none
 	run -0 table
-	! grep -vE ':(0|1000|232|53) > [^ ]*:(0|53) ' <<<"$output"
+	run ! grep -vE ':(0|1000|232|53) > [^ ]*:(0|53) ' <<<"$output"
 }
 
 @test "headers behind the linear part are found" {
@@ -207,6 +207,8 @@ teardown() { wipe; }
 	# a tunnel: only the kernel knows the headers of each; 3 segments
 	runs "$out" proto=47 data=1500 gso=500,3,1700
 	runs "$in" proto=tcp flags=10 sport=6 data=100 gso=500,0,0
+	# on ingress it leaves the Ethernet header out
+	runs "$in" proto=tcp flags=10 sport=7 data=1500 gso=500,3,1620
 	holds "$(cat <<-'END'
 		s0 in 6 10.77.0.2:1 > 10.77.0.1:53 packets 3 octets 1620 ttl 64-64 flags 10 live
 		s0 in 6 10.77.0.2:2 > 10.77.0.1:53 packets 3 octets 1620 ttl 64-64 flags 10 live
@@ -215,6 +217,7 @@ teardown() { wipe; }
 		s0 in 17 10.77.0.2:5 > 10.77.0.1:53 packets 15 octets 2040 ttl 64-64 live
 		s0 out 47 10.77.0.2:0 > 10.77.0.1:0 packets 3 octets 1658 ttl 64-64 live
 		s0 in 6 10.77.0.2:6 > 10.77.0.1:53 packets 1 octets 140 ttl 64-64 flags 10 live
+		s0 in 6 10.77.0.2:7 > 10.77.0.1:53 packets 3 octets 1620 ttl 64-64 flags 10 live
 	END
 	)"
 	sums
@@ -248,7 +251,7 @@ teardown() { wipe; }
 @test "a full table refuses new flows, and counts them; what it has it keeps" {
 	local i
 	enable direction ingress max 16
-	for i in {1..20} {20..1}; do in_ns srv "$SEND" run "$(member)" 2 sport=$i; done
+	for i in {1..20} {20..1}; do in_ns srv "$SEND" run "$(member)" 2 sport="$i"; done
 	[[ $(table | grep -c ' packets 4 octets 112 ') == 16 && $(table | wc -l) == 16 ]]
 	[[ $(table | sed -n '16s/ > .*//p') == 's0 in 17 10.77.0.2:16' ]]
 	[[ $("$FLOW" stat flows) == *' packets 80 octets 2240 flows 16 full 16/448 sampled 0/0 '* ]]
@@ -306,7 +309,7 @@ teardown() { wipe; }
 	enable direction ingress
 	l3af flows enable dev s0 direction egress instance acct max 100 >/dev/null
 	in_ns srv "$SEND" run "$(member)" 2
-	INSTANCE=acct
+	export INSTANCE=acct
 	run ! table
 	in_ns srv "$SEND" run "$(l3af --json chain list dev s0 | jq '.[] | select(.hook == "tc-egress") | .program_id')" 3
 	holds 's0 out 17 10.77.0.2:1000 > 10.77.0.1:53 packets 3 octets 84 ttl 64-64 live'
@@ -315,7 +318,7 @@ teardown() { wipe; }
 	l3af chain flush dev s0 hook tc-ingress >/dev/null
 	l3af chain add empty dev s0 hook xdp object "$FP/bpf/empty.o" >/dev/null
 	holds 's0 out 17 10.77.0.2:1000 > 10.77.0.1:53 packets 3 octets 84 ttl 64-64 live'
-	INSTANCE=flows
+	export INSTANCE=flows
 	holds 's0 in 17 10.77.0.2:1000 > 10.77.0.1:53 packets 2 octets 56 ttl 64-64 live'
 }
 

@@ -86,6 +86,16 @@ D=udp/10.77.0.2:4000-10.77.0.1:53
 	away
 }
 
+@test "an interface whose packets have no Ethernet header is refused" {
+	local words
+	in_ns srv ip tuntap add t0 mode tun
+	for words in 'flows enable dev t0' '--dry-run flows enable dev t0' 'chain add flows dev t0 hook tc-ingress'; do
+		# shellcheck disable=SC2086
+		refuses 1 'l3afctl: t0: its packets have no Ethernet header, flows cannot be counted there' l3af $words
+	done
+	[[ $(l3af --json flows stats | jq .instances) == '[]' ]]
+}
+
 @test "nothing was ever enabled: listings are empty, nothing is an error" {
 	does '' l3af flows list
 	does '' l3af flows top
