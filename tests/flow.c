@@ -273,12 +273,13 @@ struct sums {
 
 static void export_once(struct flowtable *t, int number, struct sums *sum)
 {
-	struct flow_line *lines = t->peer[number].lines;
+	struct flow_line *lines;
 	__u64 n;
 
 	if (flow_lock(&run, t->lock, "the instance") || flowtable_recover(t) || flowtable_expire(t, false, &n))
 		die("expire");
 	flow_unlock(t->lock);
+	lines = t->peer[number].lines; /* recovering may have mapped more of them */
 	for (__u32 slot = 0; slot < flowtable_end(t); slot++) {
 		struct flow_rec r;
 		bool is_known;
