@@ -110,7 +110,8 @@ struct flow_ends {
 	__u64 reserved[7];
 	__u64 tail;
 	__u64 freeing;
-	__u64 reserved2[6];
+	__u64 closing;        /* not 0: slots may be CLOSING */
+	__u64 reserved2[5];
 };
 
 struct flow_config {

@@ -520,7 +520,7 @@ static void remember(struct job *j, int err)
 
 static int job_run(struct job *j)
 {
-	int err = collector_take(j);
+	int err = collector_take(j), ret = 0;
 
 	if (!err)
 		err = flow_reader_init(&j->reader, &j->t, j->peer);
@@ -538,10 +538,11 @@ static int job_run(struct job *j)
 	if (!err)
 		err = send_fitting(j);
 	remember(j, err);
-	if (!err)
-		err = free_slots(j);
+	/* what other collectors were told counts also where this one was told nothing */
+	if (err || j->reader.has_ended)
+		ret = free_slots(j);
 	flow_warn_full(&j->t, j->c);
-	return err;
+	return err ? err : ret;
 }
 
 int flow_export(const struct run *run, const struct flow_export *what, struct flow_exported *sent)

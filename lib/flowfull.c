@@ -23,21 +23,9 @@ static __u64 used(const struct flowtable *t)
 	return vacant > t->max ? 0 : t->max - vacant;
 }
 
-/* Closed flows that a collector has not been told all of. */
-static __u64 waiting(const struct flowtable *t, int peer)
-{
-	struct flow_rec rec;
-	__u64 n = 0;
-
-	for (__u32 slot = 0, end = flowtable_end(t); slot < end; slot++)
-		if (FLOW_STATE(t->rec[slot].life) == FLOW_CLOSED && flowtable_read(t, slot, &rec))
-			n += !flow_is_reported(&t->peer[peer].lines[slot], &rec);
-	return n;
-}
-
 void flow_warn_full(const struct flowtable *t, struct flow_collector *c)
 {
-	__u64 now = refused_sum(t), refused = now - (now < c->refused ? 0 : c->refused), in_use = used(t), n;
+	__u64 now = refused_sum(t), refused = now - (now < c->refused ? 0 : c->refused), in_use = used(t);
 	char more[64] = "", whom[FLOW_COLLECTORS * 300] = "";
 	size_t len = 0;
 
@@ -45,10 +33,9 @@ void flow_warn_full(const struct flowtable *t, struct flow_collector *c)
 	if (!refused && in_use < t->max - t->max / 10)
 		return;
 	for (int i = 0; i < FLOW_COLLECTORS; i++) {
-		n = t->peer[i].state ? waiting(t, i) : 0;
-		if (n)
+		if (t->peer[i].state && t->waiting[i])
 			len += (size_t)snprintf(whom + len, sizeof(whom) - len, "%s %.255s (%llu)", len ? "," : "",
-						t->peer[i].state->name, n);
+						t->peer[i].state->name, t->waiting[i]);
 	}
 	if (refused)
 		snprintf(more, sizeof(more), ", and %llu packets of others were not counted", refused);

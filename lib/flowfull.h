@@ -5,7 +5,7 @@
 #include "flowtable.h"
 
 /* Warns where the table is full or nearly so, or flows were refused since the last run
- * for this collector, and names the collectors that closed flows wait for. */
+ * for this collector, and names the collectors that closed flows wait for: t->waiting. */
 void flow_warn_full(const struct flowtable *t, struct flow_collector *c);
 
 #endif

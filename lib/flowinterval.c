@@ -5,7 +5,6 @@
 #include "flowinterval.h"
 #include "nl.h"
 
-#define AHEAD 24
 #define SELECTOR(place) ((place) + 1) /* selectorId, not 0 */
 
 static bool is_here(const struct flow_place *p, const struct netns *self)
@@ -64,16 +63,16 @@ static bool is_too_early(const struct flow_reader *r, const struct flow_rec *rec
 
 /* Without writing anything: most slots of most runs have nothing new. The octets of a
  * packet are counted a moment before it is. */
-bool flow_is_due(const struct flow_reader *r, __u32 slot)
+bool flow_is_due(struct flow_reader *r, __u32 slot)
 {
 	const struct flow_line *line = line_of(r, slot);
 	const struct flow_rec *rec = &r->t->rec[slot];
 	__u32 life = __atomic_load_n(&rec->life, __ATOMIC_ACQUIRE);
 
-	/* a walk over all slots waits for memory more than for anything else */
-	__builtin_prefetch(&rec[AHEAD]);
-	__builtin_prefetch(&rec[AHEAD].key);
-	__builtin_prefetch(&line[2 * AHEAD]);
+	flowtable_ahead(r->t, slot);
+	__builtin_prefetch(&line[48]);
+	if (FLOW_STATE(life) == FLOW_ORPHAN || FLOW_STATE(life) == FLOW_CLOSED)
+		r->has_ended = true;
 	if (!flow_is_there(life))
 		return false;
 	if (line->generation == FLOW_GENERATION(life) &&

@@ -14,6 +14,7 @@ struct flow_reader {
 	int peer;           /* the collector; -1: one that does not exist yet */
 	bool is_dry;        /* write nothing; flows that would be closed count as such */
 	bool is_flush;      /* is_dry: all would be */
+	bool has_ended;     /* flow_is_due met a slot that flowtable_recycle may free */
 	char ifname[FLOW_PLACES][16];
 };
 /* Looks up the names; interfaces of other network namespaces are called what they were
@@ -21,7 +22,7 @@ struct flow_reader {
 must_use int flow_reader_init(struct flow_reader *r, struct flowtable *t, int peer);
 
 /* Is there something to say about a slot, by now? Writes nothing; cheap where not. */
-bool flow_is_due(const struct flow_reader *r, __u32 slot);
+bool flow_is_due(struct flow_reader *r, __u32 slot);
 
 struct flow_interval {
 	struct flow_rec rec;

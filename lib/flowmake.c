@@ -328,6 +328,6 @@ int flowtable_peer_remove(const struct run *run, const struct bpffs *b, struct f
 	err = remove_dir(b, dir);
 	if (err)
 		return fail_errno(err, "cannot remove %s/%s", b->dir, dir);
-	flow_peer_close(&t->peer[number], t->max);
+	flow_peer_close(&t->peer[number], t->mapped);
 	return 0;
 }

@@ -32,8 +32,12 @@ must_use int flow_map_fd(const struct bpffs *b, const char *dir, const struct fl
 must_use int flow_map_mmap(int fd, const struct flow_map *m, __u32 entries, bool is_writable, void **at);
 void flow_map_munmap(const struct flow_map *m, __u32 entries, void *at);
 
+/* Slots that were taken since t was opened, by somebody whose run may have to be finished,
+ * are mapped too. rec and lines may move. */
+must_use int flowtable_grow(struct flowtable *t);
+
 /* -ENOENT: there is no collector of this number. */
 must_use int flow_peer_open(const struct flowtable *t, int number, struct flow_peer *p);
-void flow_peer_close(struct flow_peer *p, __u32 max);
+void flow_peer_close(struct flow_peer *p, __u32 mapped);
 
 #endif

@@ -3,6 +3,7 @@
  * next run can finish from, wherever this one is killed. */
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,9 +40,11 @@ static int close_all(struct flowtable *t)
 {
 	int err = root_grace();
 
-	for (__u32 slot = 0, end = flowtable_end(t); !err && slot < end; slot++)
+	for (__u32 slot = 0, end = flowtable_end(t); !err && slot < end; slot++) {
+		flowtable_ahead(t, slot);
 		if (state_of(t, slot) == FLOW_CLOSING)
 			state_set(&t->rec[slot], FLOW_REASON(t->rec[slot].life), FLOW_CLOSED);
+	}
 	return err;
 }
 
@@ -82,6 +85,7 @@ static __u32 close_some(struct flowtable *t, __u32 *slot, bool is_all, struct fl
 		struct flow_rec *rec = &t->rec[*slot];
 		enum flow_reason reason;
 
+		flowtable_ahead(t, *slot);
 		if (state_of(t, *slot) != FLOW_LIVE)
 			continue;
 		reason = flow_due(t, rec, is_all);
@@ -112,12 +116,15 @@ int flowtable_expire(struct flowtable *t, bool is_all, __u64 *closed)
 	*closed = 0;
 	if (has <= 0)
 		return has ? fail_table(has, t, "close") : 0;
+	__atomic_store_n(&t->ends->closing, 1, __ATOMIC_SEQ_CST);
 	for (__u32 slot = 0; !err && n; *closed += n) {
 		n = close_some(t, &slot, is_all, keys);
 		err = delete_keys(t, keys, n);
 	}
 	if (!err && *closed)
 		err = close_all(t);
+	if (!err)
+		__atomic_store_n(&t->ends->closing, 0, __ATOMIC_SEQ_CST);
 	return err ? fail_table(err, t, "close") : 0;
 }
 
@@ -160,31 +167,36 @@ static void push_commit(struct flowtable *t, const struct push *p)
 struct told {
 	struct flow_peer made[FLOW_COLLECTORS];
 	const struct flow_line *lines[FLOW_COLLECTORS];
-	int n;
+	int number[FLOW_COLLECTORS], n;
 };
 
-static int is_same_dir(int a, int b)
+/* 1: collector/i is the one that t has mapped; 0: it is not; -ENOENT: there is none. */
+static int is_mapped(const struct flowtable *t, int i)
 {
-	struct stat x, y;
+	struct stat here, there;
+	char dir[32];
 
-	return fstat(a, &x) || fstat(b, &y) ? -errno : x.st_ino == y.st_ino;
+	snprintf(dir, sizeof(dir), "collector/%d", i);
+	if (fstatat(t->lock, dir, &there, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	if (!t->peer[i].state)
+		return 0;
+	return fstat(t->peer[i].lock, &here) ? -errno : here.st_ino == there.st_ino;
 }
 
 static int told_open(const struct flowtable *t, struct told *told)
 {
 	for (int i = 0; i < FLOW_COLLECTORS; i++) {
-		struct flow_peer *p = &told->made[i];
-		int ret = flow_peer_open(t, i, p);
+		int ret = is_mapped(t, i);
 
+		if (!ret)
+			ret = flow_peer_open(t, i, &told->made[i]);
 		if (ret == -ENOENT)
 			continue;
-		if (!ret && t->peer[i].state)
-			ret = is_same_dir(t->peer[i].lock, p->lock);
 		if (ret < 0)
 			return ret;
-		told->lines[told->n++] = ret ? t->peer[i].lines : p->lines;
-		if (ret)
-			flow_peer_close(p, t->max);
+		told->number[told->n] = i;
+		told->lines[told->n++] = ret ? t->peer[i].lines : told->made[i].lines;
 	}
 	return 0;
 }
@@ -192,11 +204,12 @@ static int told_open(const struct flowtable *t, struct told *told)
 static void told_close(const struct flowtable *t, struct told *told)
 {
 	for (int i = 0; i < FLOW_COLLECTORS; i++)
-		flow_peer_close(&told->made[i], t->max);
+		flow_peer_close(&told->made[i], t->mapped);
 }
 
-/* What a collector was not told; of several, the one that was told least. */
-static struct flow_flushed unsent(const struct told *told, const struct flow_rec *rec, __u32 slot)
+/* What a collector was not told; of several, the one that was told least. waiting counts,
+ * by collector. */
+static struct flow_flushed unsent(const struct told *told, const struct flow_rec *rec, __u32 slot, __u64 *waiting)
 {
 	struct flow_flushed most = { 0 };
 
@@ -208,6 +221,7 @@ static struct flow_flushed unsent(const struct told *told, const struct flow_rec
 		__u64 packets = rec->packets - (is_known ? line->packets : 0);
 		__u64 octets = rec->octets - (is_known ? line->octets : 0);
 
+		waiting[told->number[i]] += packets || octets;
 		if (packets > most.packets || octets > most.octets)
 			most = (struct flow_flushed){ 1, packets, octets };
 	}
@@ -221,7 +235,7 @@ static void recycle_slot(struct flowtable *t, const struct told *told, bool is_f
 
 	if (state_of(t, slot) != FLOW_CLOSED)
 		return;
-	lost = unsent(told, rec, slot);
+	lost = unsent(told, rec, slot, t->waiting);
 	if (lost.flows && !is_forced)
 		return;
 	p->flushed.flows += lost.flows;
@@ -237,11 +251,14 @@ int flowtable_recycle(struct flowtable *t, bool is_forced, __u64 *freed)
 	struct push p = { .tail = t->ends->tail };
 	int err = told_open(t, &told);
 
-	for (__u32 slot = 0, end = flowtable_end(t); !err && slot < end; slot++)
+	memset(t->waiting, 0, sizeof(t->waiting));
+	for (__u32 slot = 0, end = flowtable_end(t); !err && slot < end; slot++) {
+		flowtable_ahead(t, slot);
 		if (state_of(t, slot) == FLOW_ORPHAN)
 			push_add(t, &p, slot);
 		else
 			recycle_slot(t, &told, is_forced, slot, &p);
+	}
 	if (!err && p.tail != t->ends->tail)
 		push_commit(t, &p);
 	told_close(t, &told);
@@ -267,10 +284,12 @@ static int delete_key_of(const struct flowtable *t, __u32 slot)
 int flowtable_recover(struct flowtable *t)
 {
 	bool is_closing = false;
-	int err = 0;
+	int err = flowtable_grow(t);
 
-	if (t->ends->freeing != t->ends->tail)
+	if (!err && t->ends->freeing != t->ends->tail)
 		push_finish(t);
+	if (!err && !t->ends->closing)
+		return 0;
 	for (__u32 slot = 0, end = flowtable_end(t); !err && slot < end; slot++) {
 		if (state_of(t, slot) != FLOW_CLOSING)
 			continue;
@@ -279,5 +298,7 @@ int flowtable_recover(struct flowtable *t)
 	}
 	if (!err && is_closing)
 		err = close_all(t);
+	if (!err)
+		__atomic_store_n(&t->ends->closing, 0, __ATOMIC_SEQ_CST);
 	return err ? fail_table(err, t, "close") : 0;
 }

@@ -65,22 +65,23 @@ void flow_map_munmap(const struct flow_map *m, __u32 entries, void *at)
 		munmap(at, map_bytes(m, entries));
 }
 
-static int map_open(const struct bpffs *b, const char *dir, const struct flow_map *m, __u32 entries,
+/* The first part of a map of so many entries. */
+static int map_open(const struct bpffs *b, const char *dir, const struct flow_map *m, __u32 entries, __u32 part,
 		    bool is_writable, void **at)
 {
 	auto_fd int fd = flow_map_fd(b, dir, m, entries);
 
 	*at = NULL;
-	return fd < 0 ? fd : flow_map_mmap(fd, m, entries, is_writable, at);
+	return fd < 0 ? fd : flow_map_mmap(fd, m, part, is_writable, at);
 }
 
 /*
  * Opening.
  */
-void flow_peer_close(struct flow_peer *p, __u32 max)
+void flow_peer_close(struct flow_peer *p, __u32 mapped)
 {
 	flow_map_munmap(&flow_maps[FLOW_MAP_STATE], 1, p->state);
-	flow_map_munmap(&flow_maps[FLOW_MAP_LINES], max, p->lines);
+	flow_map_munmap(&flow_maps[FLOW_MAP_LINES], mapped, p->lines);
 	cleanup_fd(&p->lock);
 	*p = (struct flow_peer){ .lock = -1 };
 }
@@ -88,8 +89,8 @@ void flow_peer_close(struct flow_peer *p, __u32 max)
 void flowtable_close(struct flowtable *t)
 {
 	for (int i = 0; i < FLOW_COLLECTORS; i++)
-		flow_peer_close(&t->peer[i], t->max);
-	flow_map_munmap(&flow_maps[FLOW_MAP_RECORDS], t->max, t->rec);
+		flow_peer_close(&t->peer[i], t->mapped);
+	flow_map_munmap(&flow_maps[FLOW_MAP_RECORDS], t->mapped, t->rec);
 	flow_map_munmap(&flow_maps[FLOW_MAP_RING], flow_ring_size(t->max), t->ring);
 	flow_map_munmap(&flow_maps[FLOW_MAP_ENDS], 1, t->ends);
 	flow_map_munmap(&flow_maps[FLOW_MAP_CONFIG], 1, t->config);
@@ -119,17 +120,18 @@ int flow_peer_open(const struct flowtable *t, int number, struct flow_peer *p)
 	if (err < 0)
 		return err;
 	p->lock = err;
-	err = map_open(&here, dir, &flow_maps[FLOW_MAP_STATE], 1, t->is_writable, (void **)&p->state);
+	err = map_open(&here, dir, &flow_maps[FLOW_MAP_STATE], 1, 1, t->is_writable, (void **)&p->state);
 	if (!err)
-		err = map_open(&here, dir, &flow_maps[FLOW_MAP_LINES], t->max, t->is_writable, (void **)&p->lines);
+		err = map_open(&here, dir, &flow_maps[FLOW_MAP_LINES], t->max, t->mapped, t->is_writable,
+			       (void **)&p->lines);
 	if (err)
-		flow_peer_close(p, t->max);
+		flow_peer_close(p, t->mapped);
 	return err == -ENOENT ? -EINVAL : err;
 }
 
 static int open_config(const struct bpffs *b, const char *dir, struct flowtable *t)
 {
-	int err = map_open(b, dir, &flow_maps[FLOW_MAP_CONFIG], 1, t->is_writable, (void **)&t->config);
+	int err = map_open(b, dir, &flow_maps[FLOW_MAP_CONFIG], 1, 1, t->is_writable, (void **)&t->config);
 
 	if (err)
 		return err;
@@ -140,16 +142,28 @@ static int open_config(const struct bpffs *b, const char *dir, struct flowtable 
 		-EINVAL : 0;
 }
 
+/* Mapping is work for each page: slots that no flow ever had are left out, but for some. */
+static __u32 slots_count(const struct flowtable *t)
+{
+	__u64 head = __atomic_load_n(&t->ends->head, __ATOMIC_ACQUIRE), some = head + head / 8 + 1024;
+
+	return some < t->max ? (__u32)some : t->max;
+}
+
 static int open_maps(const struct bpffs *b, const char *dir, struct flowtable *t)
 {
-	const struct { enum flow_map_id map; __u32 entries; void *at; } mapped[] = {
-		{ FLOW_MAP_RECORDS, t->max, &t->rec }, { FLOW_MAP_RING, flow_ring_size(t->max), &t->ring },
-		{ FLOW_MAP_ENDS, 1, &t->ends }, { FLOW_MAP_PLACES, FLOW_PLACES, &t->place },
-	};
-	int err = 0;
+	__u32 ring = flow_ring_size(t->max);
+	int err = map_open(b, dir, &flow_maps[FLOW_MAP_ENDS], 1, 1, t->is_writable, (void **)&t->ends);
 
-	for (size_t i = 0; !err && i < sizeof(mapped) / sizeof(mapped[0]); i++)
-		err = map_open(b, dir, &flow_maps[mapped[i].map], mapped[i].entries, t->is_writable, mapped[i].at);
+	if (err)
+		return err;
+	t->mapped = slots_count(t);
+	err = map_open(b, dir, &flow_maps[FLOW_MAP_RECORDS], t->max, t->mapped, t->is_writable, (void **)&t->rec);
+	if (!err)
+		err = map_open(b, dir, &flow_maps[FLOW_MAP_RING], ring, ring, t->is_writable, (void **)&t->ring);
+	if (!err)
+		err = map_open(b, dir, &flow_maps[FLOW_MAP_PLACES], FLOW_PLACES, FLOW_PLACES, t->is_writable,
+			       (void **)&t->place);
 	if (err)
 		return err;
 	t->keys = flow_map_fd(b, dir, &flow_maps[FLOW_MAP_KEYS], t->max);
@@ -171,6 +185,35 @@ static int open_all(const struct bpffs *b, const char *dir, struct flowtable *t)
 			err = 0;
 	}
 	return err ? err : flow_clock_read(t);
+}
+
+static int map_again(const struct flowtable *t, int dir, enum flow_map_id map, __u32 slots, void **at)
+{
+	const struct bpffs here = { .fd = dir };
+	void *more;
+	int err = map_open(&here, ".", &flow_maps[map], t->max, slots, t->is_writable, &more);
+
+	if (err)
+		return err;
+	flow_map_munmap(&flow_maps[map], t->mapped, *at);
+	*at = more;
+	return 0;
+}
+
+int flowtable_grow(struct flowtable *t)
+{
+	__u32 slots = slots_count(t);
+	int err = 0;
+
+	if (t->mapped == t->max || __atomic_load_n(&t->ends->head, __ATOMIC_ACQUIRE) <= t->mapped)
+		return 0;
+	err = map_again(t, t->lock, FLOW_MAP_RECORDS, slots, (void **)&t->rec);
+	for (int i = 0; !err && i < FLOW_COLLECTORS; i++)
+		if (t->peer[i].state)
+			err = map_again(t, t->peer[i].lock, FLOW_MAP_LINES, slots, (void **)&t->peer[i].lines);
+	if (!err)
+		t->mapped = slots;
+	return err;
 }
 
 int flowtable_open(const struct bpffs *b, const char *instance, bool is_writable, struct flowtable *t)
@@ -261,21 +304,6 @@ int flow_clock_read(struct flowtable *t)
 	return err;
 }
 
-__u64 flow_time_ms(const struct flowtable *t, __u64 jiffies)
-{
-	return (t->now_ns - (t->now_jiffies - jiffies) * t->tick_ns) / 1000000;
-}
-
-__u64 flow_age_us(const struct flowtable *t, __u64 jiffies)
-{
-	return (__s64)(t->now_jiffies - jiffies) < 0 ? 0 : (t->now_jiffies - jiffies) * t->tick_ns / 1000;
-}
-
-__u64 flow_jiffies(__u64 last, __u32 low)
-{
-	return last - ((__u32)last - low);
-}
-
 /*
  * Locks.
  */
@@ -325,7 +353,7 @@ __u32 flowtable_end(const struct flowtable *t)
 {
 	__u64 head = __atomic_load_n(&t->ends->head, __ATOMIC_ACQUIRE);
 
-	return head < t->max ? (__u32)head : t->max;
+	return head < t->mapped ? (__u32)head : t->mapped;
 }
 
 int flowtable_stat(const struct flowtable *t, __u32 place, struct flow_stat *sum)

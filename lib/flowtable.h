@@ -23,7 +23,7 @@ struct bpf_object;
 /* One collector of the instance, mapped; slot numbers are its place in begin[]. */
 struct flow_peer {
 	struct flow_collector *state; /* NULL: no collector has this number */
-	struct flow_line *lines;      /* of max slots */
+	struct flow_line *lines;      /* by slot */
 	int lock;                     /* fd of its directory, -1; flock(2) */
 };
 
@@ -33,12 +33,14 @@ struct flowtable {
 	int lock;                     /* fd of the instance's directory */
 	bool is_writable;
 	__u32 max;
+	__u32 mapped;                 /* slots of rec and of lines: at least those that were in use then */
 	struct flow_rec *rec;
 	__u64 *ring;
 	struct flow_ends *ends;
 	struct flow_config *config;
 	struct flow_place *place;
 	struct flow_peer peer[FLOW_COLLECTORS];
+	__u64 waiting[FLOW_COLLECTORS]; /* closed flows that wait for each; from flowtable_recycle */
 	/* the clock, read when the table was opened: jiffies64, CLOCK_REALTIME */
 	__u64 now_jiffies, now_ns;
 	__u32 tick_ns;
@@ -90,7 +92,13 @@ static inline bool flow_is_there(__u32 life)
 	return FLOW_STATE(life) == FLOW_LIVE || FLOW_STATE(life) == FLOW_CLOSING || FLOW_STATE(life) == FLOW_CLOSED;
 }
 
-/* One past the last slot that was ever in use. */
+/* A walk over all slots waits for memory more than for anything else. */
+static inline void flowtable_ahead(const struct flowtable *t, __u32 slot)
+{
+	__builtin_prefetch(&t->rec[slot + 24]);
+}
+
+/* One past the last slot that was ever in use, as far as mapped. */
 __u32 flowtable_end(const struct flowtable *t);
 /* A copy of a slot in state LIVE, CLOSING or CLOSED; false: none is there. Of one flow;
  * of one that is LIVE or CLOSING octets may be those of a packet more, and so may last. */
@@ -115,15 +123,25 @@ must_use int flowtable_stat(const struct flowtable *t, __u32 place, struct flow_
 /* Reads the clock again: now_jiffies, now_ns, tick_ns. Prints nothing. */
 must_use int flow_clock_read(struct flowtable *t);
 /* CLOCK_REALTIME in ms of a jiffies64 value; whole microseconds since it. */
-__u64 flow_time_ms(const struct flowtable *t, __u64 jiffies);
-__u64 flow_age_us(const struct flowtable *t, __u64 jiffies);
+static inline __u64 flow_time_ms(const struct flowtable *t, __u64 jiffies)
+{
+	return (t->now_ns - (t->now_jiffies - jiffies) * t->tick_ns) / 1000000;
+}
+static inline __u64 flow_age_us(const struct flowtable *t, __u64 jiffies)
+{
+	return (__s64)(t->now_jiffies - jiffies) < 0 ? 0 : (t->now_jiffies - jiffies) * t->tick_ns / 1000;
+}
 /* From the low half of jiffies64, of a time not after last. */
-__u64 flow_jiffies(__u64 last, __u32 low);
+static inline __u64 flow_jiffies(__u64 last, __u32 low)
+{
+	return last - ((__u32)last - low);
+}
 
 /*
  * Under the instance's lock; they print their errors.
  */
-/* Finish what a killed run left: freeing, CLOSING. Call it first. */
+/* Finish what a killed run left: freeing, CLOSING. Call it first; rec and lines may move,
+ * so that they hold all slots that are in use by now. */
 must_use int flowtable_recover(struct flowtable *t);
 /* Why a flow in state LIVE would be closed now; FLOW_REASON_NONE: it would not. */
 enum flow_reason flow_due(const struct flowtable *t, const struct flow_rec *rec, bool is_all);

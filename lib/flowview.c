@@ -102,7 +102,7 @@ int flow_rates_read(struct flow_rates *r, const struct flowtable *t)
 	for (__u32 i = 0; i < r->n; i++) {
 		struct flow_reading *s = &r->slot[i];
 
-		if (i >= t->max || !flowtable_read(t, i, &rec)) {
+		if (i >= t->mapped || !flowtable_read(t, i, &rec)) {
 			*s = (struct flow_reading){ 0 };
 			continue;
 		}

@@ -57,6 +57,15 @@ static void table_open(const char *instance, struct flowtable *t)
 	bpffs_close(&b);
 }
 
+/* Slots that were taken since, and the clock. */
+static void table_reopen(struct flowtable *t)
+{
+	struct flowtable old = *t;
+
+	table_open(old.instance, t);
+	flowtable_close(&old);
+}
+
 /*
  * Looking.
  */
@@ -151,7 +160,7 @@ static void audit_ring(const struct flowtable *t, __u8 *is_free)
 
 		if (slot >= t->max || is_free[slot]++)
 			die("a slot is in the ring twice");
-		if (FLOW_STATE(t->rec[slot].life) != FLOW_FREE)
+		if (slot < flowtable_end(t) && FLOW_STATE(t->rec[slot].life) != FLOW_FREE)
 			die("a slot in the ring is not free");
 	}
 }
@@ -208,7 +217,7 @@ static void audit(const struct flowtable *t, bool is_sum)
 	__u32 states[8] = { 0 };
 
 	audit_ring(t, is_free);
-	for (__u32 slot = 0; slot < t->max; slot++)
+	for (__u32 slot = 0; slot < flowtable_end(t); slot++)
 		audit_slot(t, slot, is_free[slot], states);
 	if (keys_count(t) != states[FLOW_LIVE])
 		die("there are other keys than those of live flows");
@@ -224,8 +233,9 @@ static void audit_print(const struct flowtable *t, bool is_sum)
 	__u32 states[8] = { 0 };
 
 	audit(t, is_sum);
-	for (__u32 slot = 0; slot < t->max; slot++)
+	for (__u32 slot = 0; slot < flowtable_end(t); slot++)
 		states[FLOW_STATE(t->rec[slot].life)]++;
+	states[FLOW_FREE] += t->max - flowtable_end(t);
 	printf("free %u live %u closed %u spare %u\n", states[FLOW_FREE], states[FLOW_LIVE], states[FLOW_CLOSED],
 	       states[FLOW_NEW] + states[FLOW_ORPHAN]);
 }
@@ -265,8 +275,7 @@ static void export_once(struct flowtable *t, int number, struct sums *sum)
 	struct flow_line *lines = t->peer[number].lines;
 	__u64 n;
 
-	if (flow_clock_read(t) || flow_lock(&run, t->lock, "the instance") || flowtable_recover(t) ||
-	    flowtable_expire(t, false, &n))
+	if (flow_lock(&run, t->lock, "the instance") || flowtable_recover(t) || flowtable_expire(t, false, &n))
 		die("expire");
 	flow_unlock(t->lock);
 	for (__u32 slot = 0; slot < flowtable_end(t); slot++) {
@@ -305,6 +314,7 @@ static void export(struct flowtable *t, const char *name)
 		die("no such collector");
 	do {
 		is_last = is_stdin_closed();
+		table_reopen(t);
 		export_once(t, number, &sum);
 	} while (!is_last);
 	printf("runs %llu flows %llu packets %llu octets %llu\n", sum.runs, sum.flows, sum.packets, sum.octets);
@@ -450,6 +460,7 @@ static void kill_all(struct flowtable *t, const char *instance, int prog, unsign
 		run_flows(prog, 7 + after / stride % 5);
 		n = flush_killed(instance, after);
 		run_flows(prog, 3 + after / stride % 3); /* some of those keys are there again */
+		table_reopen(t);
 		if (flow_lock(&run, t->lock, "the instance") || flowtable_recover(t))
 			die("recover");
 		audit(t, false);
