@@ -98,7 +98,8 @@ static void flags_cell(struct table *t, const struct flow_rec *rec)
 	for (size_t i = sizeof(letters) - 1; i-- > 0;)
 		if (rec->flags & 1u << i)
 			text[n++] = letters[i];
-	table_str(t, "tcp_flags", "%s", text);
+	if (n)
+		table_str(t, "tcp_flags", "%s", text);
 }
 
 static void key_cells(struct table *t, const struct flow_key *key)

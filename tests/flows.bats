@@ -86,6 +86,14 @@ D=udp/10.77.0.2:4000-10.77.0.1:53
 	away
 }
 
+@test "a TCP flow without flags leaves no column empty" {
+	flows enable dev s0 direction ingress
+	in_ns cli "$FP/flowsend" send c0 1 proto=tcp sport=7 flags=0
+	[[ $(l3af flows list | awk 'NR == 2 { print $8, $9 }') == '- tcp/10.77.0.2:7-10.77.0.1:53' ]]
+	[[ $(l3af --json flows list | jq '.[0].tcp_flags') == null ]]
+	away
+}
+
 @test "an interface whose packets have no Ethernet header is refused" {
 	local words
 	in_ns srv ip tuntap add t0 mode tun
