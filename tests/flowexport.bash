@@ -69,3 +69,5 @@ got() {
 }
 # records FILE FILTER: what jq makes of each flow record
 records() { "$COLLECT" flows "$1" | jq -r "$2"; }
+# packets FILE: the number alone, whatever the sequence
+packets() { "$COLLECT" sum "$1" | cut -d ' ' -f 4; }

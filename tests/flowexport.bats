@@ -179,11 +179,91 @@ teardown() {
 	datagrams 1000 4000
 	export_to "$C4/udp" pace none
 	soon 'packets 8000 octets 304000' got "$T/u"
+	: >"$T/u"
 	datagrams 1000 4000
 	export_to "$C4/udp" pace none mtu 330
-	soon 'packets 12000 octets 456000' got "$T/u"
-	# 8000 records of 62 octets in messages of at most 302: two or three sets of templates
-	[[ $("$COLLECT" messages "$T/u" | awk '$1 > 302' | wc -l) -gt 0 ]]
+	soon 'packets 4000 octets 152000' got "$T/u"
+	# after every 256 messages, whole batches of up to 64
+	"$COLLECT" messages "$T/u" | awk '
+		$1 > 302 { exit 1 }
+		{ gap = $2 ? 0 : gap + 1; if (gap > most) most = gap }
+		END { exit !(NR > 1000 && most >= 256 && most < 256 + 64) }'
+	: >"$T/u"
+	datagrams 1000 4000
+	export_to "$C4/udp" pace 2000/s template-interval 1s
+	soon 4000 packets "$T/u"
+	[[ $("$COLLECT" messages "$T/u" | awk '$2 && !before { n++ } { before = $2 } END { print n }') -ge 2 ]]
+}
+
+@test "UDP: the source port stays, unless somebody else has it" {
+	local port
+	port_of() { l3af --json flows collector list | jq '.[0].source_port'; }
+	enable
+	collector u udp
+	export_to "$C4/udp"
+	port=$(port_of)
+	datagrams 1000 10
+	export_to "$C4/udp"
+	[[ $(port_of) == "$port" ]]
+	start rival srv python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", int(sys.argv[1]))); print("up", flush=True)
+sys.stdin.read()' "$port"
+	datagrams 1000 20
+	export_to "$C4/udp"
+	[[ $(port_of) != "$port" ]]
+	soon "$(truth)" got "$T/u"
+}
+
+@test "file patterns: a new file is a new session; what a killed run left in the last one goes" {
+	local old size
+	enable
+	datagrams 1000 10
+	export_to file "$T/%s.ipfix"
+	old=$(echo "$T"/*.ipfix)
+	size=$(stat -c %s "$old")
+	sleep 1
+	# octets that were written and not committed
+	printf 'half a message' >>"$old"
+	poke 400 100
+	datagrams 1000 20
+	export_to file "$T/%s.ipfix"
+	[[ $(stat -c %s "$old") == "$size" ]]
+	run -0 bash -c 'ls "$1"/*.ipfix | wc -l' - "$T"
+	[[ $output == 2 ]]
+	[[ $(got "$T"/*.ipfix) == 'packets 30 octets 1140' ]]
+	# more than one run can have written is not ours to cut
+	datagrams 1000 5
+	export_to file "$T/f"
+	poke 400 100 1
+	head -c 200 /dev/zero >>"$T/f"
+	size=$(stat -c %s "$T/f")
+	run -2 --separate-stderr l3af flows export to file "$T/f"
+	[[ $stderr == "l3afctl: $T/f: is no IPFIX file (at octet "* && $(stat -c %s "$T/f") == "$size" ]]
+	# and no file is written by two at once
+	truncate -s 0 "$T/f"
+	refuses 4 "l3afctl: $T/f: another command is writing it" \
+		flock "$T/f" nsenter --net=/run/netns/srv "$BUILD/l3afctl" --bpffs "$BPFFS" flows export to file "$T/f"
+	does '' l3af flows export to file "$T/f"
+}
+# poke OFFSET VALUE [COLLECTOR]: into 64 bits of what is remembered of a collector
+poke() {
+	local pin=$STATE/kf/flows/collector/${3-0}/state value i
+	read -ra value < <(bpftool -j map lookup pinned "$pin" key 0 0 0 0 | jq -r '.value | join(" ")')
+	for ((i = 0; i < 8; i++)); do value[$1 + i]=$(printf '0x%02x' $(($2 >> 8 * i & 255))); done
+	bpftool map update pinned "$pin" key 0 0 0 0 value "${value[@]}"
+}
+
+@test "progress on a terminal, after a second" {
+	enable
+	collector u udp
+	datagrams 1000 6000
+	run -0 in_ns srv script -qec "$BUILD/l3afctl --bpffs $BPFFS flows export to $C4/udp pace 3000/s" /dev/null
+	[[ $output =~ 'exported '[0-9]+' of 6000 flows' ]]
+	datagrams 1000 6000
+	run -0 in_ns srv script -qec "$BUILD/l3afctl --bpffs $BPFFS -q flows export to $C4/udp pace 4000/s" /dev/null
+	[[ -z $output ]]
+	soon "$(truth)" got "$T/u"
 }
 
 # ---- what fails, is told and loses nothing ----
@@ -236,7 +316,6 @@ kept() { echo "l3afctl: warning: $1 was never reached: flows are kept for it unt
 	export_to "$C4/udp"
 	soon $((20000 - before)) packets "$T/u"
 }
-packets() { "$COLLECT" sum "$1" | cut -d ' ' -f 4; }
 
 @test "TCP: refused, reset, never read: next time all of it" {
 	local committed
@@ -437,16 +516,12 @@ writing() {
 }
 
 @test "the clock steps back: a warning, Export Time does not, nothing is lost" {
-	local value
+	local later=$(($(date +%s) + 3600))
 	enable
 	datagrams 1000 10
 	export_to file "$T/f"
 	# the state says that the last export was in an hour
-	local pin=$STATE/kf/flows/collector/0/state
-	read -ra value < <(bpftool -j map lookup pinned "$pin" key 0 0 0 0 | jq -r '.value | join(" ")')
-	local later=$(($(date +%s) + 3600)) i
-	for ((i = 0; i < 8; i++)); do value[280 + i]=$(printf '0x%02x' $((later >> 8 * i & 255))); done
-	bpftool map update pinned "$pin" key 0 0 0 0 value "${value[@]}"
+	poke 280 $later
 	datagrams 1000 20
 	run -0 --separate-stderr l3af flows export to file "$T/f"
 	[[ $stderr =~ ^'l3afctl: warning: file '.*': the clock is 3'[56][0-9][0-9]' s behind the last export; Export Time stays at that one'$ ]]
