@@ -311,7 +311,7 @@ static int settle(struct job *j)
 /* On a terminal, where a message would overwrite it. */
 static void progress(struct job *j, bool is_end)
 {
-	__u64 now = run_now_us(), left = 0;
+	__u64 now = run_now_us(), left = j->n_told - j->n_vacant; /* read, and not sent yet */
 
 	if (is_end && j->shown_us)
 		fputs("\033[K", stderr);
