@@ -44,34 +44,29 @@ int text_is_control(__u32 c)
 	return c < 0x20 || (c >= 0x7f && c < 0xa0);
 }
 
-/* Bytes from s on that nothing has to be done to, but for " and \ in JSON. */
-static size_t plain_run(const char *s, int is_json)
+/* Writes the bytes from *s on that nothing has to be done to, but for " and \ in JSON;
+ * returns the length of the character that stopped it, 0 at the end. */
+static int put_plain(FILE *f, const char **s, int is_json, __u32 *c)
 {
 	size_t n = 0;
 
-	while (s[n] >= ' ' && s[n] < 0x7f && !(is_json && (s[n] == '"' || s[n] == '\\')))
+	while ((*s)[n] >= ' ' && (*s)[n] < 0x7f && !(is_json && ((*s)[n] == '"' || (*s)[n] == '\\')))
 		n++;
-	return n;
+	fwrite(*s, 1, n, f);
+	*s += n;
+	return **s ? text_next(*s, c) : 0;
 }
 
 void text_put(FILE *f, const char *s)
 {
-	for (__u32 c; *s;) {
-		size_t plain = plain_run(s, 0);
-		int len;
+	__u32 c;
 
-		fwrite(s, 1, plain, f);
-		s += plain;
-		if (!*s)
-			break;
-		len = text_next(s, &c);
-
+	for (int len; (len = put_plain(f, &s, 0, &c)); s += len) {
 		if (c != TEXT_INVALID && !text_is_control(c))
 			fwrite(s, 1, len, f);
 		else
 			for (int i = 0; i < len; i++)
 				fprintf(f, "\\x%02x", (unsigned char)s[i]);
-		s += len;
 	}
 }
 
@@ -87,17 +82,10 @@ int text_width(const char *s)
 
 void text_put_json(FILE *f, const char *s)
 {
+	__u32 c;
+
 	putc('"', f);
-	for (__u32 c; *s;) {
-		size_t plain = plain_run(s, 1);
-		int len;
-
-		fwrite(s, 1, plain, f);
-		s += plain;
-		if (!*s)
-			break;
-		len = text_next(s, &c);
-
+	for (int len; (len = put_plain(f, &s, 1, &c)); s += len) {
 		if (c == '"' || c == '\\')
 			fprintf(f, "\\%c", (char)c);
 		else if (c == TEXT_INVALID)
@@ -106,7 +94,6 @@ void text_put_json(FILE *f, const char *s)
 			fprintf(f, "\\u%04x", c);
 		else
 			fwrite(s, 1, len, f);
-		s += len;
 	}
 	putc('"', f);
 }
