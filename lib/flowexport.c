@@ -38,7 +38,7 @@ struct job {
 	__u32 end, at;                 /* slots to look at; the one under way */
 	bool is_scanned;               /* all were */
 	struct ipfix_batch *options;   /* sent and not yet committed */
-	bool has_warned;
+	__u64 behind_s;        /* the clock, behind the last export: the most that was seen */
 	__u32 messages;                /* since the last templates */
 	__u64 templates_us, started_us, shown_us;
 };
@@ -189,14 +189,19 @@ static int collector_take(struct job *j)
 /*
  * Under the instance's lock.
  */
-static int close_flows(struct job *j)
+static int instance_lock(const struct job *j)
 {
 	char who[32];
-	__u64 closed;
-	int err;
 
 	snprintf(who, sizeof(who), "instance %s", j->t.instance);
-	err = flow_lock(j->run, j->t.lock, who);
+	return flow_lock(j->run, j->t.lock, who);
+}
+
+static int close_flows(struct job *j)
+{
+	__u64 closed;
+	int err = instance_lock(j);
+
 	if (err)
 		return err;
 	err = flowtable_recover(&j->t);
@@ -208,12 +213,9 @@ static int close_flows(struct job *j)
 
 static int free_slots(struct job *j)
 {
-	char who[32];
 	__u64 freed;
-	int err;
+	int err = instance_lock(j);
 
-	snprintf(who, sizeof(who), "instance %s", j->t.instance);
-	err = flow_lock(j->run, j->t.lock, who);
 	if (err)
 		return err;
 	err = flowtable_recycle(&j->t, false, &freed);
@@ -231,10 +233,8 @@ static __u32 export_time(struct job *j)
 
 	if (now >= j->c->exported_at)
 		return (__u32)now;
-	if (!j->has_warned)
-		warn("%s: the clock is %llu s behind the last export; Export Time stays at that one", j->what->collector,
-		     j->c->exported_at - now);
-	j->has_warned = true;
+	if (j->c->exported_at - now > j->behind_s)
+		j->behind_s = j->c->exported_at - now;
 	return (__u32)j->c->exported_at;
 }
 
@@ -542,6 +542,9 @@ static int job_run(struct job *j)
 	if (err || j->reader.has_ended)
 		ret = free_slots(j);
 	flow_warn_full(&j->t, j->c);
+	if (!err && !ret && j->behind_s)
+		return fail(-ETIME, "%s: the clock is %llu s behind the last export: all was sent, with the Export Time of "
+			    "that one", j->what->collector, j->behind_s);
 	return err ? err : ret;
 }
 

@@ -114,7 +114,9 @@ static inline bool flowtable_read(const struct flowtable *t, __u32 slot, struct 
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	rec->packets = packets;
 	rec->life = life;
-	return FLOW_GENERATION(life) == FLOW_GENERATION(__atomic_load_n(&r->life, __ATOMIC_RELAXED));
+	/* a slot that is being filled again has its old generation, but is free by then */
+	life = __atomic_load_n(&r->life, __ATOMIC_RELAXED);
+	return flow_is_there(life) && FLOW_GENERATION(life) == FLOW_GENERATION(rec->life);
 }
 
 /* Sums over CPUs. Prints nothing. */

@@ -524,7 +524,7 @@ writing() {
 	done
 }
 
-@test "the clock steps back: a warning, Export Time does not, nothing is lost" {
+@test "the clock steps back: exit 1, Export Time does not, nothing is lost" {
 	local later=$(($(date +%s) + 3600))
 	enable
 	datagrams 1000 10
@@ -532,8 +532,8 @@ writing() {
 	# the state says that the last export was in an hour
 	poke 280 $later
 	datagrams 1000 20
-	run -0 --separate-stderr l3af flows export to file "$T/f"
-	[[ $stderr =~ ^'l3afctl: warning: file '.*': the clock is 3'[56][0-9][0-9]' s behind the last export; Export Time stays at that one'$ ]]
+	run -1 --separate-stderr l3af flows export to file "$T/f"
+	[[ -z $output && $stderr =~ ^'l3afctl: file '.*': the clock is 3'[56][0-9][0-9]' s behind the last export: all was sent, with the Export Time of that one'$ ]]
 	[[ $(got "$T/f") == 'packets 30 octets 1140' ]]
 	"$COLLECT" flows "$T/f" | jq -se --argjson t $later '.[-1].time == $t and .[-1].end < ($t - 3000) * 1000'
 }
