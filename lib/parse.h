@@ -50,6 +50,15 @@ struct flow_tuple {
 };
 #define FLOW_TUPLE_LEN 128
 
+/* A virtual IP: what clients send to. "192.0.2.1:80/tcp", "[2001:db8::1]:443/udp"; without
+ * port any: "192.0.2.1/tcp", "2001:db8::1/tcp", "[2001:db8::1]/tcp". */
+struct vip {
+	struct addr addr;
+	__u16 port;         /* host byte order; 0: any */
+	__u8 proto;         /* IPPROTO_TCP, IPPROTO_UDP */
+};
+#define VIP_LEN 64
+
 /* A closed range of ports, host byte order; both 0: any port ("any"). */
 struct ports {
 	__u16 lo, hi;
@@ -83,6 +92,11 @@ must_use int parse_vlan(const char *s, int *vid, struct why *why);
 /* "tcp/10.0.0.1:1000-10.0.0.2:80", "udp/[fd00::1]:53-[fd00::2]:999",
  * "icmp/10.0.0.1-10.0.0.2/8.0", "gre/10.0.0.1-10.0.0.2". */
 must_use int parse_flow(const char *s, struct flow_tuple *f, struct why *why);
+must_use int parse_vip(const char *s, struct vip *v, struct why *why);
+/* "192.0.2.7:40000", "[2001:db8::7]:40000" */
+must_use int parse_addr_port(const char *s, struct addr *a, __u16 *port, struct why *why);
+/* "02:00:5e:10:00:01", unicast */
+must_use int parse_mac(const char *s, __u8 mac[6], struct why *why);
 /* "250us", "250ms", "2s", "5m", "1h"; a bare number is seconds. Microseconds out. */
 must_use int parse_duration(const char *s, __u64 min_us, __u64 max_us, __u64 *us, struct why *why);
 /* "A,B,C": NAMEs without repetition; at most max. */
@@ -97,6 +111,9 @@ const char *format_duration(__u64 us, char *buf, size_t size);
 const char *format_time(__u64 seconds, char *buf, size_t size); /* of the epoch: 2026-11-20T10:00:00Z */
 const char *format_proto(int proto, char *buf, size_t size); /* its name, or its number */
 const char *format_flow(const struct flow_tuple *f, char *buf, size_t size);
+const char *format_vip(const struct vip *v, char *buf, size_t size);
+const char *format_addr_port(const struct addr *a, __u16 port, char *buf, size_t size);
+const char *format_mac(const __u8 mac[6], char *buf, size_t size);
 bool proto_has_ports(int proto);
 bool proto_is_icmp(int proto); /* or ICMPv6 */
 
