@@ -44,12 +44,16 @@ must_use int flows_stats_print(const struct run *run, const char *instance); /* 
 must_use int flows_collectors_print(const struct run *run, const char *instance);
 
 /* lb.c has the table; what reads the load balancer is here. */
+struct lb_client {
+	struct addr addr;
+	__u16 port;
+};
 struct lb_view_params {
 	char instance[NAME_LEN];
 	struct vip vip;         /* proto 0: not given */
 	struct addr backend;    /* unspecified: not given */
 	__u64 interval_us;
-	struct { struct addr addr; __u16 port; } client;
+	struct lb_client client;
 	struct iface dev;
 };
 extern const struct arg lb_list_args[], lb_vip_list_args[], lb_vip_show_args[], lb_backend_list_args[]; /* lblist.c */
@@ -69,9 +73,6 @@ must_use int lb_doctor(struct run *run, const void *params, __u64 given);
 int lb_take_vip(const char *s, void *field, struct why *why);
 void lb_complete_vip(void);
 void lb_complete_backend(void);
-/* What a listing shows of a backend's flows, and of a time. */
-struct lb_use;
-void lb_use_cells(struct table *t, const struct lb_use *use, __u32 tick_us);
 
 extern const struct cmd objects[]; /* main.c: the first words */
 

@@ -19,6 +19,7 @@ const char *const lb_count_words[LB_COUNTS] = {
 };
 const char *const lb_admin_words[] = { "up", "drain", "down", NULL };
 const char *const lb_healthy_words[] = { "unknown", "healthy", "sick", NULL };
+const char *const lb_flow_words[] = { "new", "established", "closing", "client", NULL };
 
 /*
  * The copy.
@@ -97,6 +98,25 @@ static int backends_read(const struct lb *lb, int number, const struct lb_use *u
 	return err;
 }
 
+/* What removed backends counted; a killed run left some of it where it was. */
+static int gone_read(const struct lb *lb, int number, struct lb_view_vip *vip)
+{
+	const struct lb_vip *v = &vip->rec;
+	struct lb_stat s = { v->gone_packets, v->gone_bytes, v->gone_flows, 0 };
+	int err = 0;
+
+	if (v->going)
+		s = (struct lb_stat){ v->going_packets, v->going_bytes, v->going_flows, 0 };
+	vip->stat = s;
+	for (__u32 i = 1; !err && i < lb->config->backends; i++) {
+		if (lb->backend[i].state != LB_GONE || lb->backend[i].vip != (__u32)number || i == v->going)
+			continue;
+		err = lb_stat_read(lb, (int)i, &s);
+		stat_add(&vip->stat, &s);
+	}
+	return err;
+}
+
 static int vip_read(const struct lb *lb, int number, const struct lb_use *use, struct lb_view *v)
 {
 	struct lb_view_vip *more = reallocarray(v->vip, (size_t)v->vips + 1, sizeof(*more)), *vip;
@@ -109,12 +129,11 @@ static int vip_read(const struct lb *lb, int number, const struct lb_use *use, s
 	vip = &more[v->vips++];
 	*vip = (struct lb_view_vip){ .rec = lb->vip[number] };
 	lb_vip_get(lb, number, &vip->vip);
-	vip->stat.packets = vip->rec.gone_packets;
-	vip->stat.bytes = vip->rec.gone_bytes;
-	vip->stat.flows = vip->rec.gone_flows;
 	err = lb_vip_stat_read(lb, number, &sum);
 	if (!err)
 		memcpy(vip->count, sum.count, sizeof(vip->count));
+	if (!err)
+		err = gone_read(lb, number, vip);
 	return err ? err : backends_read(lb, number, use, v, vip);
 }
 
@@ -258,6 +277,144 @@ void lb_view_subtract(struct lb_view *v, const struct lb_view *before)
 		for (int j = 0; j < vip->n; j++)
 			backend_subtract(&v->backend[vip->first + j], before, old);
 	}
+}
+
+/*
+ * One flow.
+ */
+static int which_find(const struct lb *lb, const struct vip *to, struct vip *vip)
+{
+	int number;
+
+	*vip = *to;
+	number = lb_vip_find(lb, vip);
+	if (number == -ENOENT) {
+		vip->port = 0;
+		number = lb_vip_find(lb, vip);
+	}
+	if (number == -ENOENT)
+		return no_vip(to);
+	return number < 0 ? fail_errno(number, "the VIPs") : number;
+}
+
+static int nobody(const struct lb *lb, int number, const struct vip *vip)
+{
+	auto_free __u16 *numbers = NULL;
+	int n = lb_backends(lb, number, &numbers);
+	char text[VIP_LEN];
+
+	format_vip(vip, text, sizeof(text));
+	if (n < 0)
+		return fail_errno(n, "the backends of VIP %s", text);
+	if (!n)
+		return fail(-ENOENT, "nobody takes it: VIP %s has no backends; l3afctl lb backend add ADDR vip %s", text,
+			    text);
+	return fail(-ENOENT, "nobody takes it: no backend of VIP %s takes flows; l3afctl lb backend list vip %s shows "
+		    "why", text, text);
+}
+
+static int which_fill(const struct lb *lb, struct lb_view_which *w)
+{
+	auto_free struct lb_use *use = calloc(lb->config->backends, sizeof(*use));
+	const struct lb_answer *a = &w->answer;
+
+	if (!use)
+		return fail_errno(-ENOMEM, "lb which");
+	memcpy(&w->ring, lb->backend[a->ring].addr, sizeof(w->ring));
+	memcpy(&w->moved_from, lb->backend[a->moved_from].addr, sizeof(w->moved_from));
+	w->idle_us = (__u64)LB_AGE(lb->now, a->entry) * lb->config->tick_us;
+	lb_count(lb, use);
+	return backend_read(lb, a->backend, use, &w->backend);
+}
+
+int lb_view_which(const struct run *run, const char *instance, const struct addr *client, __u16 port,
+		  const struct vip *to, struct lb_view_which *w)
+{
+	auto_bpffs struct bpffs b = { .fd = -1 };
+	auto_lb struct lb lb = LB_INIT;
+	int err = bpffs_open(run, BPFFS_READ, &b), number;
+
+	*w = (struct lb_view_which){ 0 };
+	if (!err)
+		err = view_open(run, &b, instance, &lb);
+	if (err <= 0)
+		return err ? err : no_vip(to);
+	number = which_find(&lb, to, &w->vip);
+	if (number < 0)
+		return number;
+	err = lb_which(&lb, number, client, port, to->port, &w->answer);
+	if (err)
+		return fail_errno(err, "the ring");
+	return w->answer.backend ? which_fill(&lb, w) : nobody(&lb, number, &w->vip);
+}
+
+/*
+ * Flows away.
+ */
+static int purge_one(const struct run *run, struct lb *lb, int vip, int backend, const struct lb_use *use)
+{
+	char text[VIP_LEN];
+	struct addr addr;
+	struct vip v;
+	__u64 n = 0;
+	int err = 0;
+
+	if (!run->dry_run)
+		err = lb_flows_purge(lb, vip, backend, &n);
+	for (__u32 i = 1; run->dry_run && i < lb->config->backends; i++)
+		if (lb->backend[i].state != LB_FREE && lb->backend[i].vip == (__u32)vip &&
+		    (!backend || (int)i == backend))
+			n += lb_use_active(&use[i]) + use[i].flows[LB_CLIENT];
+	if (err)
+		return fail_errno(err, "the flow table");
+	if (!n)
+		return 0;
+	lb_vip_get(lb, vip, &v);
+	change_add(run->changes, '-', "lb flows", format_vip(&v, text, sizeof(text)));
+	memcpy(&addr, lb->backend[backend].addr, sizeof(addr));
+	if (backend)
+		change_str(run->changes, "backend", "%s", format_addr(&addr, text, sizeof(text)));
+	change_u64(run->changes, "flows", n);
+	return 0;
+}
+
+static int purge_all(const struct run *run, struct lb *lb, int only, const struct addr *addr)
+{
+	auto_free struct lb_use *use = calloc(lb->config->backends, sizeof(*use));
+	int err = use ? 0 : fail_errno(-ENOMEM, "lb flows purge");
+
+	if (!err && run->dry_run)
+		lb_count(lb, use);
+	for (int i = 0; !err && i < (int)lb->config->vips; i++) {
+		int backend = 0;
+
+		if (!lb->vip[i].is_live || (only >= 0 && only != i))
+			continue;
+		if (addr)
+			backend = lb_backend_find(lb, i, addr);
+		if (backend != -ENOENT)
+			err = backend < 0 ? fail_errno(backend, "the backends") : purge_one(run, lb, i, backend, use);
+	}
+	return err;
+}
+
+int lb_view_purge(const struct run *run, const char *instance, const struct vip *vip, const struct addr *addr)
+{
+	auto_bpffs struct bpffs b = { .fd = -1 };
+	auto_lb struct lb lb = LB_INIT;
+	int err = bpffs_open(run, BPFFS_CHANGE, &b), only = -1;
+
+	if (!err)
+		err = lb_open(run, &b, instance ? instance : LB_KF, !run->dry_run, &lb);
+	if (err < 0)
+		return err;
+	if (!err)
+		return instance ? no_instance(instance) : vip ? no_vip(vip) : 0;
+	if (vip)
+		only = lb_vip_find(&lb, vip);
+	if (vip && only < 0)
+		return only == -ENOENT ? no_vip(vip) : fail_errno(only, "the VIPs");
+	return purge_all(run, &lb, only, addr);
 }
 
 /*

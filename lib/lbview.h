@@ -6,7 +6,7 @@
  * Looking at a load balancer: a copy of everything that listings tell, made under the lock
  * of readers, and let go of before anything is printed or waited for.
  */
-#include "lbtable.h"
+#include "lbs.h"
 
 #define LB_KF "lb"
 
@@ -48,12 +48,30 @@ must_use int lb_view_copy(const struct lb_view *v, struct lb_view *to);
 /* What v counted since before: what is not there before counts from 0. */
 void lb_view_subtract(struct lb_view *v, const struct lb_view *before);
 
+/* Where a packet from a client to a VIP would go now, and why. */
+struct lb_view_which {
+	struct lb_answer answer;
+	struct vip vip;            /* that takes it: where none has the port, the one for any */
+	struct lb_view_backend backend; /* who gets it */
+	struct addr ring, moved_from; /* where answer has numbers */
+	__u64 idle_us;             /* of the flow or client */
+};
+/* to has a port. -ENOENT where there is no such VIP or nobody who takes it. Prints its errors. */
+must_use int lb_view_which(const struct run *run, const char *instance, const struct addr *client, __u16 port,
+			   const struct vip *to, struct lb_view_which *w);
+
+/* Forget flows: vip NULL: of all VIPs, else it has to be there; addr NULL: of all backends.
+ * Records the change; the caller holds no lock. Prints its errors. */
+must_use int lb_view_purge(const struct run *run, const char *instance, const struct vip *vip,
+			   const struct addr *addr);
+
 /* Flows that packets would still follow: without clients of sticky VIPs. */
 __u64 lb_use_active(const struct lb_use *use);
 
 extern const char *const lb_count_words[LB_COUNTS]; /* "no_backend", ... */
 extern const char *const lb_admin_words[];          /* "up", "drain", "down", NULL */
 extern const char *const lb_healthy_words[];        /* "unknown", "healthy", "sick", NULL */
+extern const char *const lb_flow_words[];           /* "new", "established", "closing", "client", NULL */
 
 /* An interface that an instance has, or an instance that has none. */
 struct lb_view_place {
