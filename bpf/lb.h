@@ -19,7 +19,7 @@
  *   backends  struct lb_backend by number (m); 0 is nobody. A backend belongs to one VIP: an
  *             address that serves two VIPs has two numbers
  *   flows     struct lb_bucket (m)
- *   hops      struct lb_hop, next hops that the kernel was asked for: place * backends + number
+ *   hops      struct lb_hop, next hops that the kernel was asked for: place * backends + number (m)
  *   frags     LB_FRAGS words (m): where the first fragment of a datagram went
  *   scratch   of the programs alone
  *   stats     per-CPU struct lb_stat by backend number
@@ -31,9 +31,13 @@
  * packet on. Removed: the same, then a grace period, then every flow and fragment that points
  * to it is erased, another grace period, then FREE: a number is never in use while a flow has it.
  *
- * What is true of a VIP's backends (who they are, weight, drain, down) is the member list in
- * its ring in use: it changes with the ring, in one step. The copies in struct lb_backend are
- * for readers, who may not be allowed to open the ring, and right unless lb_vip.is_changing.
+ * What is true of a VIP's settings and backends (who they are, weight, drain, down) is in its
+ * ring in use: it changes with the ring, in one step. The copies in struct lb_vip and struct
+ * lb_backend are for packets and readers, who may not be allowed to open the ring, and right
+ * unless lb_vip.is_changing.
+ *
+ * The ring before may still name a number that is another VIP's backend by now: compare
+ * lb_backend.vip.
  */
 #include <linux/types.h>
 
@@ -94,10 +98,14 @@ struct lb_vip {
 	__u64 idle_us;     /* as asked for */
 	__u64 since;       /* CLOCK_REALTIME, seconds */
 	__u64 gone_packets, gone_bytes, gone_flows; /* of backends that were removed */
-	__u64 reserved[6];
+	__u64 going_packets, going_bytes, going_flows; /* what gone_* will be when going is 0 again */
+	__u32 going;       /* the backend whose counts are being added to gone_* */
+	__u32 reserved;
+	__u64 spare[2];
 };
 
-enum lb_state { LB_FREE, LB_ALIVE, LB_DEAD };
+/* LB_GONE: is being removed; to packets the same as LB_DEAD. */
+enum lb_state { LB_FREE, LB_ALIVE, LB_DEAD, LB_GONE };
 enum lb_admin { LB_UP, LB_DRAIN, LB_DOWN };           /* what the operator said */
 enum lb_healthy { LB_UNKNOWN, LB_HEALTHY, LB_SICK };  /* what probes said */
 
@@ -125,7 +133,9 @@ struct lb_member {
 /* slot: backend numbers, 0 where nobody takes flows. */
 struct lb_ring {
 	__u32 n;           /* members, in ascending order of their addresses */
+	__u32 seed, flags; /* the VIP's */
 	__u32 reserved;
+	__u64 idle_us;
 	struct lb_member member[LB_MEMBERS];
 	__u16 slot[LB_RING];
 	__u16 pad[3];
@@ -219,7 +229,7 @@ _Static_assert(sizeof(struct lb_place) == 64, "ABI");
 _Static_assert(sizeof(struct lb_key) == 20, "ABI");
 _Static_assert(sizeof(struct lb_vip) == 128, "ABI");
 _Static_assert(sizeof(struct lb_backend) == 64, "ABI");
-_Static_assert(sizeof(struct lb_ring) == 8 + 8 * LB_MEMBERS + 2 * LB_RING + 6, "ABI");
+_Static_assert(sizeof(struct lb_ring) == 24 + 8 * LB_MEMBERS + 2 * LB_RING + 6, "ABI");
 _Static_assert(sizeof(struct lb_bucket) == 64, "ABI");
 _Static_assert(sizeof(struct lb_hop) == 24, "ABI");
 _Static_assert(sizeof(struct lb_stat) == 32, "ABI");

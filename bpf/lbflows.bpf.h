@@ -220,16 +220,17 @@ __noinline int flow_known(void)
 	return 1;
 }
 
-/* Who a slot of a VIP's ring belongs to. is_before: of the one before. */
-static __always_inline __u32 ring_at(__u32 vip, __u32 is_before, __u32 slot)
+/* Who takes new flows like this one, by a VIP's ring. is_before: by the one before. */
+static __always_inline __u32 ring_ask(const struct job *j, __u32 is_before)
 {
-	__u32 i = 2 * vip + is_before, zero = 0;
+	__u32 i = 2 * j->vip + is_before, zero = 0, slot;
 	void *map = bpf_map_lookup_elem(&rings, &i);
 	struct lb_ring *ring = map ? bpf_map_lookup_elem(map, &zero) : NULL;
 
-	if (!ring || slot >= LB_RING)
+	if (!ring)
 		return 0;
-	return ring->slot[slot];
+	slot = lb_ring_slot(&j->f, ring->seed, ring->flags & LB_STICKY, j->is_v4);
+	return slot < LB_RING ? ring->slot[slot] : 0;
 }
 
 static __always_inline void flow_note(const struct job *j, const struct lb_config *c)
@@ -264,18 +265,17 @@ __noinline int flow_new(void)
 	struct lb_backend *backend, *other;
 	bool is_by_client;
 	struct lb_vip *vip;
-	__u32 slot, before = 0;
+	__u32 before = 0;
 
 	if (!j || !c)
 		return 0;
 	vip = vip_get(j->vip);
 	if (!vip)
 		return 0;
-	slot = lb_ring_slot(&j->f, vip->seed, vip->flags & LB_STICKY, j->is_v4);
 	j->backend = vip->flags & LB_STICKY ? client_known(j->vip, 0) : 0;
 	is_by_client = j->backend;
 	if (!is_by_client)
-		j->backend = ring_at(j->vip, 0, slot);
+		j->backend = ring_ask(j, 0);
 	backend = backend_get(j->backend);
 	if (!j->backend || !backend || backend->state != LB_ALIVE)
 		return 0;
@@ -283,7 +283,7 @@ __noinline int flow_new(void)
 		return 1;
 	if (is_stray(j)) {
 		vip_count(j->vip, LB_STRAY);
-		before = is_by_client ? 0 : ring_at(j->vip, 1, slot);
+		before = is_by_client ? 0 : ring_ask(j, 1);
 		other = before && before != j->backend ? backend_get(before) : NULL;
 		if (other && other->state == LB_ALIVE && other->vip == j->vip) {
 			j->second = before;

@@ -32,7 +32,7 @@ LB_ARRAY(prefilter, BPF_F_MMAPABLE, 1, struct lb_prefilter);
 LB_ARRAY(vips, BPF_F_MMAPABLE, 1, struct lb_vip);
 LB_ARRAY(backends, BPF_F_MMAPABLE, 1, struct lb_backend);
 LB_ARRAY(flows, BPF_F_MMAPABLE, 1, struct lb_bucket);
-LB_ARRAY(hops, 0, 1, struct lb_hop);
+LB_ARRAY(hops, BPF_F_MMAPABLE, 1, struct lb_hop);
 LB_ARRAY(frags, BPF_F_MMAPABLE, LB_FRAGS, __u64);
 LB_ARRAY(health, BPF_F_MMAPABLE, 1, struct lb_health);
 

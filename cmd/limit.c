@@ -34,7 +34,7 @@ static void complete_per(void)
 }
 
 /* The unspecified address is nobody's. */
-static int parse_vip(const char *s, void *field, struct why *why)
+static int take_vip(const char *s, void *field, struct why *why)
 {
 	static const struct addr none;
 	char text[64];
@@ -56,7 +56,7 @@ static int parse_vip(const char *s, void *field, struct why *why)
 	      .help = "the interface they come in through" }
 #define PORT { .word = "port", .type = ARG_PORTS, .offset = FIELD(ports), .meta = "P[-Q]", \
 	       .help = "only to these destination ports" }
-#define VIP { .word = "vip", .type = ARG_CUSTOM, .parse = parse_vip, .offset = FIELD(vip), .meta = "ADDR", \
+#define VIP { .word = "vip", .type = ARG_CUSTOM, .parse = take_vip, .offset = FIELD(vip), .meta = "ADDR", \
 	      .help = "only to this destination address" }
 #define PER { .word = "per", .type = ARG_CUSTOM, .offset = FIELD(per), .meta = "WHAT", .parse = parse_per, \
 	      .complete = complete_per, \
