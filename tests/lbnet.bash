@@ -108,7 +108,7 @@ lbnet_down() {
 
 # service HOST [PORT]: lbload serves there
 service() {
-	in_ns "$1" "$LBLOAD" serve "$1" "${2:-80}" >"$BATS_TEST_TMPDIR/lbnet/$1" 2>&1 3>&- &
+	nsenter --net="/run/netns/$1" "$LBLOAD" serve "$1" "${2:-80}" >"$BATS_TEST_TMPDIR/lbnet/$1" 2>&1 3>&- &
 	PID[$1]=$!
 	eventually grep -q listening "$BATS_TEST_TMPDIR/lbnet/$1"
 }
@@ -158,7 +158,7 @@ backend() {
 # load_up NAME WORD...: clients (lbload run WORD...) until "unload NAME"
 load_up() {
 	local log=$BATS_TEST_TMPDIR/lbnet/$1
-	in_ns cli "$LBLOAD" run "${@:2}" >"$log" 2>"$log.failed" 3>&- &
+	nsenter --net=/run/netns/cli "$LBLOAD" run "${@:2}" >"$log" 2>"$log.failed" 3>&- &
 	PID[$1]=$!
 	eventually grep -q ready "$log"
 }
