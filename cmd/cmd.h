@@ -42,6 +42,8 @@ must_use int flows_top_run(const struct run *run, const char *instance, struct f
 must_use int flows_stats_print(const struct run *run, const char *instance); /* flowstats.c */
 must_use int flows_collectors_print(const struct run *run, const char *instance);
 
+extern const struct cmd lb_health_cmds[]; /* lbhealth.c: below lb */
+
 extern const struct cmd objects[]; /* main.c: the first words */
 
 /* options.c: what the --options say. They describe the run and stand anywhere. */
