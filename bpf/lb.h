@@ -20,16 +20,16 @@
  *             address that serves two VIPs has two numbers
  *   flows     struct lb_bucket (m)
  *   hops      struct lb_hop, next hops that the kernel was asked for: place * backends + number (m)
- *   frags     LRU_HASH of struct lb_frag to u32, a backend's number: where a datagram's first
- *             fragment went
+ *   frags     LB_FRAGS words (m): where the first fragment of a datagram went
+ *   scratch   of the programs alone
  *   stats     per-CPU struct lb_stat by backend number
  *   vipstats  per-CPU struct lb_vip_stat by VIP number
  *   health    struct lb_health by backend number (m): of user space alone
  *
  * Life of a backend: user space fills a record that is FREE, makes it ALIVE, publishes a ring
  * that has it. Down: a ring without it, then DEAD: its flows are as if unknown from their next
- * packet on. Removed: the same, then a grace period, then every flow that points to it is
- * erased, another grace period, then FREE: a number is never in use while a flow has it.
+ * packet on. Removed: the same, then a grace period, then every flow and fragment that points
+ * to it is erased, another grace period, then FREE: a number is never in use while a flow has it.
  *
  * What is true of a VIP's settings and backends (who they are, weight, drain, down) is in its
  * ring in use: it changes with the ring, in one step. The copies in struct lb_vip and struct
@@ -45,7 +45,7 @@
 #define LB_PLACES 8
 #define LB_RING 65537    /* slots, a prime (Maglev, NSDI 2016, section 3.4) */
 #define LB_MEMBERS 4096  /* backends of one VIP */
-#define LB_FRAGS 16384
+#define LB_FRAGS 4096    /* a power of two */
 #define LB_PORT 6080     /* GUE, IANA */
 
 #define LB_KEYS 12
@@ -167,18 +167,17 @@ struct lb_bucket {
 #define LB_ENTRY_TICK(e) ((__u32)(e) & LB_TICKS)
 #define LB_AGE(now, e) (((now) - (__u32)(e)) & LB_TICKS) /* in ticks */
 
-/* word[0]: MAC in the upper 48 bits, tick (16 bits) of when the kernel was asked; word[1]:
- * ifindex in the upper half, the lower half of the MAC again: where it differs the two words
- * are not of one answer. */
+/* The next hop's MAC (word[0]), ours (word[1]; as in memory, from its lowest byte on) and the
+ * ifindex (word[2]), in the upper 48 bits; in the lower 16 of each the tick of when the kernel
+ * was asked, which tells words of different answers apart. All 0: it was not. */
 struct lb_hop {
-	__u64 word[2];
+	__u64 word[3];
 };
+#define LB_HOP_TICKS 1 /* older ones are asked for anew */
 
-struct lb_frag {
-	__u32 src[4], dst[4];
-	__be32 id;
-	__u32 proto;
-};
+/* A word of frags, at (hash & LB_FRAGS - 1): 63..32 tag   31..16 backend, 0: passed on to this
+ * host   15..0 tick. */
+#define LB_FRAG_TICKS 30
 
 /* Packets for a backend, and their octets from the inner IP header on. */
 struct lb_stat {
@@ -232,8 +231,7 @@ _Static_assert(sizeof(struct lb_vip) == 128, "ABI");
 _Static_assert(sizeof(struct lb_backend) == 64, "ABI");
 _Static_assert(sizeof(struct lb_ring) == 24 + 8 * LB_MEMBERS + 2 * LB_RING + 6, "ABI");
 _Static_assert(sizeof(struct lb_bucket) == 64, "ABI");
-_Static_assert(sizeof(struct lb_hop) == 16, "ABI");
-_Static_assert(sizeof(struct lb_frag) == 40, "ABI");
+_Static_assert(sizeof(struct lb_hop) == 24, "ABI");
 _Static_assert(sizeof(struct lb_stat) == 32, "ABI");
 _Static_assert(sizeof(struct lb_vip_stat) == 128, "ABI");
 _Static_assert(sizeof(struct lb_health) == 128, "ABI");
