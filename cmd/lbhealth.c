@@ -28,11 +28,6 @@ static const char *const type_words[] = {
 	[PROBE_TCP] = "tcp", [PROBE_HTTP] = "http", [PROBE_HTTPS] = "https", NULL,
 };
 
-static int take_vip(const char *s, void *field, struct why *why)
-{
-	return parse_vip(s, field, why);
-}
-
 /* It becomes part of a request as it is. */
 static int take_path(const char *s, void *field, struct why *why)
 {
@@ -65,7 +60,8 @@ static int take_host(const char *s, void *field, struct why *why)
 #define FIELD(f) offsetof(struct params, f)
 enum { A_VIP, A_TYPE, A_PATH, A_EXPECT, A_HOST, A_PORT, A_TIMEOUT, A_RISE, A_FALL, A_INSTANCE };
 static const struct arg run_args[] = {
-	[A_VIP] = { .word = "vip", .type = ARG_CUSTOM, .parse = take_vip, .offset = FIELD(vip), .meta = "VIP",
+	[A_VIP] = { .word = "vip", .type = ARG_CUSTOM, .parse = lb_take_vip, .complete = lb_complete_vip, .offset = FIELD(vip),
+		    .meta = "VIP",
 		    .help = "only backends of this VIP; default: of all TCP VIPs that have a port" },
 	[A_TYPE] = { .word = "type", .type = ARG_ENUM, .words = type_words, .offset = FIELD(type),
 		     .help = "what has to work; default tcp: a connection" },

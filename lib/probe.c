@@ -43,17 +43,22 @@ struct flights {
 	int n;
 };
 
+/* It stays loaded: what it loaded in its turn may have set up things to be done at exit. */
 static void *library(void)
 {
-	static const char *const names[] = { "libcurl.so.4", "libcurl-gnutls.so.4", "libcurl-nss.so.4", NULL };
-	void *lib = NULL;
+	void *lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+	const char *why = lib ? NULL : dlerror();
+	char text[256];
 
-	for (const char *const *name = names; !lib && *name; name++)
-		lib = dlopen(*name, RTLD_NOW | RTLD_LOCAL);
+	if (lib)
+		return lib;
+	snprintf(text, sizeof(text), "%s", why ? why : "cannot be loaded");
+	lib = dlopen("libcurl-gnutls.so.4", RTLD_NOW | RTLD_LOCAL);
+	if (!lib)
+		(void)fail(-ENOENT, "probes need libcurl (Debian: libcurl4): %s", text);
 	return lib;
 }
 
-/* It stays loaded: what it loaded in its turn may have set up things to be done at exit. */
 static int curl_load(struct curl *c)
 {
 	void *lib = library();
@@ -63,7 +68,7 @@ static int curl_load(struct curl *c)
 	};
 
 	if (!lib)
-		return fail(-ENOENT, "probes need libcurl.so.4, which is not installed (Debian: libcurl4)");
+		return -ENOENT;
 	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
 		*functions[i].fn = dlsym(lib, functions[i].name);
 		if (!*functions[i].fn)
