@@ -8,17 +8,35 @@
  * lb_any, which can do everything.
  */
 #include <linux/bpf.h>
-#include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 #include "lbmaps.bpf.h"
 #include "lbflows.bpf.h"
 #include "lbencap.bpf.h"
 #include "lbicmp.bpf.h"
+#include "lbprobe.bpf.h"
 
 /*
  * Any packet.
  */
-static __always_inline void read_ip4(struct job *j, const struct pkt *p, void *end)
+/* Sum of the IPv4 options behind a header at l3, folded. */
+__noinline int sum_options(struct xdp_md *ctx, __u32 l3, __u32 ihl)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u64 sum = 0;
+
+	if (l3 > 64)
+		return 0;
+	for (__u32 i = 5; i < 15; i++) {
+		__u32 *w = data + l3 + 4 * i;
+
+		if (i >= ihl || (void *)(w + 1) > end)
+			break;
+		sum += *w;
+	}
+	return sum_fold(sum);
+}
+
+static __always_inline void read_ip4(struct xdp_md *ctx, struct job *j, const struct pkt *p)
 {
 	const struct iphdr *ip = p->l3;
 	const __u32 *w = p->l3;
@@ -30,11 +48,8 @@ static __always_inline void read_ip4(struct job *j, const struct pkt *p, void *e
 	j->frag_off = ip->frag_off & bpf_htons(0x4000);
 	/* addresses are in both sums, the header's and the pseudo header's */
 	j->sum = (__u64)w[0] + w[1] + w[2];
-	for (int i = 5; i < 15; i++) {
-		if (i >= ip->ihl || (void *)(w + i + 1) > end)
-			break;
-		j->sum += w[i];
-	}
+	if (ip->ihl > 5)
+		j->sum += (__u16)sum_options(ctx, j->l3, ip->ihl);
 }
 
 static __always_inline void read_ip6(struct job *j, const struct pkt *p)
@@ -57,34 +72,29 @@ static __always_inline void sum_less(struct job *j, __u32 l4_len)
 	j->sum += (__u16)~bpf_htons(j->f.proto) + (__u64)(__u16)~bpf_htons(l4_len);
 }
 
-static __always_inline void read_tcp(struct job *j, const struct pkt *p, void *end, __u32 l4_len)
+static __always_inline void read_tcp(struct job *j, const __u8 *tcp, void *end, __u32 l4_len)
 {
-	const __u8 *tcp = p->l4;
-
-	if (!(p->flags & PKT_FRAGMENT) && (l4_len < sizeof(struct tcphdr) || p->l4 + sizeof(struct tcphdr) > end))
+	if (!j->is_fragment && (l4_len < sizeof(struct tcphdr) || (void *)tcp + sizeof(struct tcphdr) > end))
 		j->is_bad = 1;
-	if (p->l4 + 14 <= end && l4_len >= 14)
+	if ((void *)tcp + 14 <= end && l4_len >= 14)
 		j->tcp = tcp[13];
 	sum_less(j, l4_len);
 }
 
-static __always_inline void read_udp(struct job *j, const struct pkt *p, __u32 l4_len)
+static __always_inline void read_udp(struct job *j, const struct udphdr *udp, __u32 l4_len)
 {
-	const struct udphdr *udp = p->l4;
 	__u32 len = bpf_ntohs(udp->len);
 
-	if (!(p->flags & PKT_FRAGMENT) && (len > l4_len || len < sizeof(*udp)))
+	if (!j->is_fragment && (len > l4_len || len < sizeof(*udp)))
 		j->is_bad = 1;
 	if (!udp->check || len != l4_len)
 		j->has_sum = 0;
 	sum_less(j, l4_len);
 }
 
-static __always_inline int read_icmp(struct job *j, const struct pkt *p, __u32 l4_len)
+static __always_inline int read_icmp(struct job *j, const struct icmp *icmp, __u32 l4_len)
 {
-	const struct icmp *icmp = p->l4;
-
-	if (p->flags & PKT_FRAGMENT)
+	if (j->is_fragment || j->is_bad)
 		return JOB_NONE;
 	if (j->is_v4)
 		j->sum += (__u64)j->f.src[3] + j->f.dst[3];
@@ -95,26 +105,35 @@ static __always_inline int read_icmp(struct job *j, const struct pkt *p, __u32 l
 	return icmp_is_error(j, icmp->type) ? JOB_ERROR : JOB_NONE;
 }
 
-static __always_inline int read_l4(struct job *j, const struct pkt *p, void *end)
+/* The transport header at j->l4. */
+__noinline int job_read_l4(struct xdp_md *ctx)
 {
-	__u32 l4_len = j->len - (__u32)(p->l4 - p->l3);
-	bool is_short = j->len < p->l4 - p->l3 + 8;
-	const __be16 *port = p->l4;
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *l4;
+	struct job *j = job_get();
+	__u32 at, l4_len;
 
-	if (p->l4 + 8 > end)
+	if (!j)
 		return JOB_NONE;
-	j->is_bad |= is_short;
-	j->has_sum = !(p->flags & PKT_FRAGMENT) && (j->is_v4 || p->l4 == p->l3 + sizeof(struct ipv6hdr));
-	if (p->proto == (j->is_v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
-		return j->is_bad ? JOB_NONE : read_icmp(j, p, l4_len);
-	if (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP)
+	at = j->l4;
+	if (at > PKT_EXT_HEADERS * 2048 + 64)
 		return JOB_NONE;
-	j->f.sport = port[0];
-	j->f.dport = port[1];
-	if (p->proto == IPPROTO_TCP)
-		read_tcp(j, p, end, l4_len);
+	l4 = data + at;
+	if (l4 + 8 > end)
+		return JOB_NONE;
+	l4_len = j->len - (at - j->l3);
+	if (j->len < at - j->l3 + 8)
+		j->is_bad = 1;
+	j->has_sum = !j->is_fragment && (j->is_v4 || at == j->l3 + sizeof(struct ipv6hdr));
+	if (j->f.proto == (j->is_v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+		return read_icmp(j, l4, l4_len);
+	if (j->f.proto != IPPROTO_TCP && j->f.proto != IPPROTO_UDP)
+		return JOB_NONE;
+	j->f.sport = ((__be16 *)l4)[0];
+	j->f.dport = ((__be16 *)l4)[1];
+	if (j->f.proto == IPPROTO_TCP)
+		read_tcp(j, l4, end, l4_len);
 	else
-		read_udp(j, p, l4_len);
+		read_udp(j, l4, l4_len);
 	return JOB_PACKET;
 }
 
@@ -141,19 +160,18 @@ __noinline int job_read(struct xdp_md *ctx)
 	j->f.sport = j->f.dport = 0;
 	j->f.proto = p.proto;
 	j->frag_id = p.frag_id;
-	j->is_first = !!(p.flags & PKT_FRAGMENT);
-	j->tcp = 0;
+	j->is_fragment = !!(p.flags & PKT_FRAGMENT);
+	j->tcp = j->has_sum = 0;
 	if (p.flags & PKT_V4)
-		read_ip4(j, &p, end);
+		read_ip4(ctx, j, &p);
 	else
 		read_ip6(j, &p);
 	j->is_bad = j->len > frame_len(ctx) - j->l3;
-	j->has_sum = 0;
 	if (p.flags & PKT_L4) {
 		j->l4 = p.l4 - data;
-		return read_l4(j, &p, end);
+		return job_read_l4(ctx);
 	}
-	return p.flags & PKT_FRAGMENT && (p.proto == IPPROTO_TCP || p.proto == IPPROTO_UDP) ? JOB_LATER : JOB_NONE;
+	return j->is_fragment && (p.proto == IPPROTO_TCP || p.proto == IPPROTO_UDP) ? JOB_LATER : JOB_NONE;
 }
 
 static __always_inline int drop(const struct job *j, __u32 why)
@@ -215,7 +233,7 @@ static __always_inline int job_forward(struct xdp_md *ctx, struct job *j)
 	backend_count(j->backend, j->len, j->is_new);
 	if (j->kind == JOB_ERROR)
 		vip_count(j->vip, LB_ICMP);
-	if (j->kind == JOB_LATER || j->is_first)
+	if (j->is_fragment)
 		vip_count(j->vip, LB_FRAGMENT);
 	if (j->second)
 		vip_count(j->vip, LB_SECOND_HOP);
@@ -237,7 +255,7 @@ static __always_inline int fragment_later(struct xdp_md *ctx, struct job *j)
 static __always_inline int flow_forward(struct xdp_md *ctx, struct job *j)
 {
 	struct lb_config *c = config_get();
-	bool is_first = j->is_first && j->kind == JOB_PACKET;
+	bool is_first = j->is_fragment && j->kind == JOB_PACKET;
 
 	if (!c)
 		return XDP_PASS;
@@ -487,6 +505,12 @@ int lb(struct xdp_md *ctx)
 			return XDP_PASS;
 	}
 	return likely(verdict >= 0) ? verdict : lb_any(ctx);
+}
+
+SEC("tc")
+int lb_probe(struct __sk_buff *skb)
+{
+	return (skb->mark & 0xffff0000) == LB_MARK ? probe_send(skb) : TC_ACT_UNSPEC;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

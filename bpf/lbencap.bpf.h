@@ -152,11 +152,12 @@ static __always_inline void hop_set(struct job *j, __u64 dmac, __u64 smac, __u32
 	j->out = out;
 }
 
-static __always_inline long hop_ask(struct xdp_md *ctx, const struct lb_place *place, const struct lb_backend *backend,
-				    struct bpf_fib_lookup *fib)
+/* What the kernel is asked. */
+static __always_inline void hop_key(struct bpf_fib_lookup *fib, __u32 ifindex, const struct lb_place *place,
+				    const struct lb_backend *backend)
 {
 	fib->l4_protocol = IPPROTO_UDP;
-	fib->ifindex = ctx->ingress_ifindex;
+	fib->ifindex = ifindex;
 	if (backend->is_v4) {
 		fib->family = AF_INET_;
 		fib->ipv4_src = place->source4;
@@ -166,7 +167,6 @@ static __always_inline long hop_ask(struct xdp_md *ctx, const struct lb_place *p
 		__builtin_memcpy(fib->ipv6_src, place->source6, 16);
 		__builtin_memcpy(fib->ipv6_dst, backend->addr, 16);
 	}
-	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }
 
 /* Into the job; 0: there is none. While the kernel finds out a neighbour's address, what it
@@ -198,7 +198,8 @@ __noinline int hop_find(struct xdp_md *ctx)
 	w[1] = word[1];
 	w[2] = word[2];
 	if (!hop_is_fresh(w, j->now)) {
-		ret = hop_ask(ctx, place, backend, &fib);
+		hop_key(&fib, ctx->ingress_ifindex, place, backend);
+		ret = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 		if (ret && !(ret == BPF_FIB_LKUP_RET_NO_NEIGH && hop_is_whole(w)))
 			return 0;
 		stamp = j->now & 0xffff;

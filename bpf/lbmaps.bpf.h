@@ -90,7 +90,7 @@ struct job {
 	__be32 frag_id;
 	__be16 id, frag_off; /* IPv4 */
 	__u8 kind;           /* enum job_kind */
-	__u8 is_v4, is_first /* fragment */, is_bad /* lengths */, has_sum, tos, tcp /* flags */, is_new;
+	__u8 is_v4, is_fragment, is_bad /* lengths */, has_sum, tos, tcp /* flags */, is_new;
 };
 enum job_kind { JOB_NONE, JOB_PACKET, JOB_LATER /* fragment */, JOB_ERROR /* ICMP */, JOB_ECHO };
 enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4 };
