@@ -57,7 +57,7 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mv $@.tmp $@
 
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
-	$(Q)$(BPFTOOL) gen skeleton $< name $* >$@.tmp
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_skel >$@.tmp
 	@mv $@.tmp $@
 
 # Test programs, third-party-style objects, and the members that mark test packets

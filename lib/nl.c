@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <libmnl/libmnl.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +18,7 @@
 
 #include "cleanup.h"
 #include "nl.h"
+#include "parse.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -108,6 +111,46 @@ int iface_is_ethernet(const struct iface *i)
 	int err = iface_ask(i, SIOCGIFHWADDR, &req);
 
 	return err ? err : req.ifr_hwaddr.sa_family == ARPHRD_ETHER || req.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK;
+}
+
+static bool address_read(const struct sockaddr *sa, bool is_v6, struct addr *a)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+
+	if (!sa || sa->sa_family != (is_v6 ? AF_INET6 : AF_INET))
+		return false;
+	*a = (struct addr){ { [10] = 0xff, [11] = 0xff } };
+	if (is_v6)
+		memcpy(a->b, &in6->sin6_addr, 16);
+	else
+		memcpy(a->b + 12, &in->sin_addr, 4);
+	return !addr_no_host(a);
+}
+
+int iface_address(const struct iface *i, bool is_v6, struct addr *a)
+{
+	struct ifaddrs *all;
+	bool is_there = false;
+
+	if (getifaddrs(&all))
+		return -errno;
+	for (const struct ifaddrs *at = all; at && !is_there; at = at->ifa_next)
+		is_there = !strcmp(at->ifa_name, i->name) && address_read(at->ifa_addr, is_v6, a);
+	freeifaddrs(all);
+	return is_there;
+}
+
+int iface_forwards(const struct iface *i, bool is_v6)
+{
+	char path[96], yes;
+	auto_fd int fd = -1;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv%d/conf/%s/forwarding", is_v6 ? 6 : 4, i->name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, &yes, 1);
+	return n < 0 ? -errno : n == 1 && yes != '0';
 }
 
 struct alias {
