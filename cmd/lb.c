@@ -35,7 +35,6 @@ struct params {
 	__u64 wait_us;
 };
 
-static int take_vip(const char *s, void *field, struct why *why) { return parse_vip(s, field, why); }
 static int take_host(const char *s, void *field, struct why *why) { return parse_host(s, field, why); }
 
 static int take_source(const char *s, struct addr *a, bool is_v4, struct why *why)
@@ -71,9 +70,9 @@ static void complete_gateway(void)
 #define INSTANCE(text) { .word = "instance", .type = ARG_NAME, .offset = FIELD(instance), .meta = "NAME", \
 			 .help = text "; default lb" }
 #define OF_INSTANCE INSTANCE("of this instance")
-#define THE_VIP { .word = "VIP", .type = ARG_CUSTOM, .offset = FIELD(vip), .parse = take_vip, .positional = true, \
+#define THE_VIP { .word = "VIP", .type = ARG_CUSTOM, .offset = FIELD(vip), .parse = lb_take_vip, .positional = true, \
 		  .required = true, .complete = lb_complete_vip, .help = "ADDR:PORT/tcp|udp, or of any port ADDR/tcp|udp" }
-#define OF_VIP { .word = "vip", .type = ARG_CUSTOM, .offset = FIELD(vip), .meta = "VIP", .parse = take_vip, \
+#define OF_VIP { .word = "vip", .type = ARG_CUSTOM, .offset = FIELD(vip), .meta = "VIP", .parse = lb_take_vip, \
 		 .required = true, .complete = lb_complete_vip, .help = "the VIP that it serves" }
 #define BACKEND(fn) { .word = "ADDR", .type = ARG_CUSTOM, .offset = FIELD(addr), .parse = take_host, \
 		      .positional = true, .required = true, .complete = fn, .help = "the backend's own address" }
@@ -281,12 +280,17 @@ static int backend_remove(struct run *run, const void *params, __u64 given)
 
 #define MUTATES (CMD_MUTATES | CMD_JSON)
 #define PARAMS .params_size = sizeof(struct params)
+#define LOOK .params_size = sizeof(struct lb_view_params)
 
 static const struct cmd vip_cmds[] = {
 	{ .word = "add", .help = "balance what is sent to this address", .args = vip_add_args, PARAMS, .fn = vip_add,
 	  .flags = MUTATES, .example = "l3afctl lb vip add 192.0.2.80:443/tcp" },
 	{ .word = "remove", .help = "balance it no more; its backends go too", .args = vip_remove_args, PARAMS,
 	  .fn = vip_remove, .flags = MUTATES, .example = "l3afctl lb vip remove 192.0.2.80:443/tcp" },
+	{ .word = "list", .help = "VIPs and what they get", .args = lb_vip_list_args, LOOK, .fn = lb_vip_list,
+	  .flags = CMD_JSON },
+	{ .word = "show", .help = "one VIP in full", .args = lb_vip_show_args, LOOK, .fn = lb_vip_show,
+	  .flags = CMD_JSON, .example = "l3afctl lb vip show 192.0.2.80:443/tcp" },
 	{ .word = NULL },
 };
 
@@ -299,6 +303,16 @@ static const struct cmd backend_cmds[] = {
 	{ .word = "remove", .help = "it serves the VIP no more; its flows move", .args = backend_remove_args, PARAMS,
 	  .fn = backend_remove, .flags = MUTATES,
 	  .example = "l3afctl lb backend remove 10.0.0.7 vip 192.0.2.80:443/tcp" },
+	{ .word = "list", .help = "backends, their state and flows", .args = lb_backend_list_args, LOOK,
+	  .fn = lb_backend_list, .flags = CMD_JSON },
+	{ .word = NULL },
+};
+
+static const struct cmd flows_sub[] = {
+	{ .word = "list", .help = "flows that are remembered, by backend", .args = lb_flows_args, LOOK,
+	  .fn = lb_flows_list, .flags = CMD_JSON },
+	{ .word = "purge", .help = "forget flows: they are balanced anew", .args = lb_flows_args, LOOK,
+	  .fn = lb_flows_purge_run, .flags = MUTATES },
 	{ .word = NULL },
 };
 
@@ -309,5 +323,14 @@ const struct cmd lb_cmds[] = {
 	  .flags = MUTATES, .example = "l3afctl lb disable dev eth0" },
 	{ .word = "vip", .help = "addresses that clients send to", .sub = vip_cmds },
 	{ .word = "backend", .help = "hosts that serve a VIP", .sub = backend_cmds },
+	{ .word = "list", .help = "interfaces that balance", .args = lb_list_args, LOOK, .fn = lb_list,
+	  .flags = CMD_JSON },
+	{ .word = "stats", .help = "packets, octets, flows and drops, with rates", .args = lb_stats_args, LOOK,
+	  .fn = lb_stats, .flags = CMD_JSON },
+	{ .word = "flows", .help = "the table of flows", .sub = flows_sub },
+	{ .word = "which", .help = "the backend that a client gets, and why", .args = lb_which_args, LOOK,
+	  .fn = lb_which_run, .flags = CMD_JSON, .example = "l3afctl lb which 198.51.100.7:40000 192.0.2.80:443/tcp" },
+	{ .word = "doctor", .help = "what would keep packets from arriving", .args = lb_doctor_args, LOOK,
+	  .fn = lb_doctor, .flags = CMD_JSON },
 	{ .word = NULL },
 };

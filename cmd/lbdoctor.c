@@ -25,29 +25,54 @@ static const struct column columns[] = {
 	{ 0 },
 };
 
+/* In text the commands follow, so that the findings stay readable. */
+static const struct column mend_columns[] = {
+	{ .key = "check", .head = "MEND", .type = COL_STR },
+	{ .key = "where", .head = "WHERE", .type = COL_STR },
+	{ .key = "command", .head = "COMMAND", .type = COL_STR },
+	{ 0 },
+};
+
+struct tables {
+	struct table *findings, *mends;
+};
+
+static void mend_add(struct table *t, const struct lb_finding *f)
+{
+	table_row(t);
+	table_str(t, "check", "%s", f->check);
+	table_str(t, "where", "%s", f->where);
+	table_str(t, "command", "%s", f->mend);
+}
+
 static void row_add(const struct lb_finding *f, void *arg)
 {
-	struct table *t = arg;
+	const struct tables *both = arg;
+	struct table *t = both->findings;
 
 	table_row(t);
 	table_str(t, "status", "%s", lb_grade_words[f->grade]);
 	table_str(t, "check", "%s", f->check);
 	table_str(t, "where", "%s", f->where);
 	table_str(t, "finding", "%s", f->what);
-	if (f->mend[0])
-		table_str(t, "mend", "%s", f->mend);
+	if (!f->mend[0])
+		return;
+	table_str(t, "mend", "%s", f->mend);
+	mend_add(both->mends, f);
 }
 
 int lb_doctor(struct run *run, const void *params, __u64 given)
 {
 	const struct lb_view_params *p = params;
-	auto_table struct table *t = table_new(columns);
+	auto_table struct table *findings = table_new(columns), *mends = table_new(mend_columns);
+	struct tables both = { findings, mends };
+	const struct table_part parts[] = { { "findings", findings }, { "mends", mends }, { 0 } };
 	int bad, err = lb_doctor_run(run, p->instance[0] ? p->instance : NULL, p->vip.proto ? &p->vip : NULL,
-				     row_add, t, &bad);
+				     row_add, &both, &bad);
 
 	(void)given;
 	if (!err)
-		err = table_print(run, t);
+		err = run->json ? table_print(run, findings) : tables_print(run, parts);
 	if (err || !bad)
 		return err;
 	return fail(-EIO, "lb doctor: %d finding%s bad", bad, bad == 1 ? " is" : "s are");

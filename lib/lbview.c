@@ -17,8 +17,6 @@ const char *const lb_count_words[LB_COUNTS] = {
 	[LB_NO_ROOM] = "no_room", [LB_TOO_BIG] = "too_big", [LB_ECHO] = "echo", [LB_ICMP] = "icmp",
 	[LB_FRAGMENT] = "fragment", [LB_STRAY] = "stray", [LB_SECOND_HOP] = "second_hop", [LB_MOVED] = "moved",
 };
-const char *const lb_admin_words[] = { "up", "drain", "down", NULL };
-const char *const lb_healthy_words[] = { "unknown", "healthy", "sick", NULL };
 const char *const lb_flow_words[] = { "new", "established", "closing", "client", NULL };
 
 /*

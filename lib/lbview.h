@@ -69,8 +69,6 @@ must_use int lb_view_purge(const struct run *run, const char *instance, const st
 __u64 lb_use_active(const struct lb_use *use);
 
 extern const char *const lb_count_words[LB_COUNTS]; /* "no_backend", ... */
-extern const char *const lb_admin_words[];          /* "up", "drain", "down", NULL */
-extern const char *const lb_healthy_words[];        /* "unknown", "healthy", "sick", NULL */
 extern const char *const lb_flow_words[];           /* "new", "established", "closing", "client", NULL */
 
 /* An interface that an instance has, or an instance that has none. */
