@@ -394,10 +394,13 @@ int chain_instance_members(const struct bpffs *b, const char *instance)
 }
 
 /* What a built-in function keeps for an operator outlives its members: settings in the
- * default instance, flows that no collector has yet in any (bpf/flow.h). */
+ * default instance, flows that no collector has yet (bpf/flow.h) and an agent's VIPs
+ * (bpf/agent.h) in any. */
 static int outlives_members(const struct bpffs *b, const char *instance)
 {
-	return kf_find(instance) ? 1 : kf_has_dir(b, instance, "collector");
+	int has = kf_find(instance) ? 1 : kf_has_dir(b, instance, "collector");
+
+	return has ? has : kf_has_dir(b, instance, "agent");
 }
 
 static int sweep_instance(const struct bpffs *b, const char *instance)

@@ -10,11 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agents.h"
 #include "cleanup.h"
 #include "flowtable.h"
 #include "kf.h"
 #include "limits.h"
 
+#include "agent.skel.h"
 #include "connlimit.skel.h"
 #include "flows.skel.h"
 #include "ratelimit.skel.h"
@@ -78,7 +80,15 @@ static const struct kf flows = {
 	.prepare = flowtable_prepare,
 };
 
-const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, NULL };
+static const struct kf agent = {
+	.name = AGENT_KF,
+	.help = "packets of a load balancer out of their tunnels",
+	.hooks = 1 << HOOK_XDP | 1 << HOOK_TC_INGRESS | 1 << HOOK_TC_EGRESS,
+	.bytes = agent__elf_bytes,
+	.prepare = agent_prepare,
+};
+
+const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &agent, NULL };
 
 const struct kf *kf_find(const char *name)
 {
