@@ -364,7 +364,7 @@ static int asking_fill(struct doctor *d, struct asking *a)
 				const struct lb_view_backend *b = &d->view.backend[d->view.vip[v].first + i];
 
 				if (b->rec.state == LB_ALIVE && !is_any(source_of(&d->site[s], &b->addr)))
-					a->list[a->n++] = (struct asked){ &d->site[s], &d->view.vip[v], b };
+					a->list[a->n++] = (struct asked){ &d->site[s], &d->view.vip[v], b, false };
 			}
 	return 0;
 }
