@@ -111,6 +111,12 @@ $(B)/tests/flow: tests/flow.c $(LIBOBJ)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
+tests: $(B)/tests/lbsim
+$(B)/tests/lbsim: tests/lbsim.c tests/bpf/lbsim.h $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/bpf $(ALL_LDFLAGS) -o $@ $(filter-out %.h,$^) $(LDLIBS) -lm
+
 $(B)/tests/flowsend: tests/flowsend.c
 	@mkdir -p $(@D)
 	$(call say,CC)
