@@ -330,6 +330,7 @@ const struct cmd lb_cmds[] = {
 	{ .word = "flows", .help = "the table of flows", .sub = flows_sub },
 	{ .word = "which", .help = "the backend that a client gets, and why", .args = lb_which_args, LOOK,
 	  .fn = lb_which_run, .flags = CMD_JSON, .example = "l3afctl lb which 198.51.100.7:40000 192.0.2.80:443/tcp" },
+	{ .word = "health", .help = "probes: who is sick gets no new flows", .sub = lb_health_cmds },
 	{ .word = "doctor", .help = "what would keep packets from arriving", .args = lb_doctor_args, LOOK,
 	  .fn = lb_doctor, .flags = CMD_JSON },
 	{ .word = NULL },
