@@ -65,7 +65,7 @@ TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
 
 tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_window \
-	$(B)/tests/killat
+	$(B)/tests/killat $(B)/tests/lbload
 test-objects: $(TESTOBJ) $(FPOBJ)
 
 $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
@@ -116,6 +116,11 @@ $(B)/tests/flowsend: tests/flowsend.c
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread -lbpf
 
+$(B)/tests/lbload: tests/lbload.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+
 $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -131,8 +136,9 @@ bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flow $(B)/tests/flowsend $(B)/te
 
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
-	bats busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod libfixbuf-tools mandoc nfdump \
-	python3-minimal qemu-system-x86 shellcheck softflowd strace tshark util-linux xdp-tools xxd xz-utils zsh zstd
+	libcurl4-openssl-dev bats bird2 busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod \
+	libfixbuf-tools mandoc nfdump openssl python3-minimal qemu-system-x86 shellcheck softflowd strace tshark \
+	util-linux xdp-tools xxd xz-utils zsh zstd
 
 deps:
 	@have=$$(dpkg-query -W -f '$${db:Status-Status}:$${Package}\n' $(DEPS) 2>/dev/null | sed -n 's/^installed://p'); \
