@@ -329,7 +329,8 @@ bool lb_is_usable(const struct lb_backend *b)
 
 __u32 lb_ticks(const struct lb_config *config, __u64 us)
 {
-	return (__u32)((us + config->tick_us - 1) / config->tick_us);
+	/* an entry may be written just before the tick changes */
+	return us ? (__u32)((us + config->tick_us - 1) / config->tick_us) + 1 : 0;
 }
 
 /*
