@@ -204,6 +204,7 @@ $(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
+$(B)/tests/unit_maglev: $(B)/lib/maglev.o
 $(B)/tests/unit_ipfix: $(addprefix $(B)/lib/,ipfix.o ipfixfields.o ipfixmessage.o ipfixoptions.o \
 	ipfixread.o)
 

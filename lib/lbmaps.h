@@ -28,7 +28,7 @@ must_use int lb_map(const struct bpffs *b, const char *instance, struct lb *lb);
 
 struct vip lb_key_vip(const struct lb_key *key);
 struct lb_key lb_vip_key(const struct vip *vip);
-/* In ticks, rounded up; 0: 0. */
+/* So many ticks that at least this time is over; 0: 0. */
 __u32 lb_ticks(const struct lb_config *config, __u64 us);
 
 /* A VIP's settings and members, with their ring. */
