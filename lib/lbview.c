@@ -162,16 +162,6 @@ static int vips_read(const struct lb *lb, int only, struct lb_view *v)
 	return err;
 }
 
-static void warn_changing(const struct lb_view *v)
-{
-	char text[VIP_LEN];
-
-	for (int i = 0; i < v->vips; i++)
-		if (v->vip[i].rec.is_changing)
-			warn("VIP %s: a change of its backends was interrupted, what is listed of them may be as it was "
-			     "before or after; the next change finishes it", format_vip(&v->vip[i].vip, text, sizeof(text)));
-}
-
 static int no_instance(const char *instance)
 {
 	return fail(-ENOENT, "there is no load balancer %s; l3afctl lb enable dev IF instance %s makes it", instance,
@@ -211,10 +201,7 @@ int lb_view_read(const struct run *run, const char *instance, const struct vip *
 	if (vip && only < 0)
 		return only == -ENOENT ? no_vip(vip) : fail_errno(only, "the VIPs");
 	err = ret ? vips_read(&lb, only, v) : 0;
-	if (err)
-		return fail_errno(err, "the load balancer's counters");
-	warn_changing(v);
-	return 0;
+	return err ? fail_errno(err, "the load balancer's counters") : 0;
 }
 
 /*
