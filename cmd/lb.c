@@ -264,6 +264,7 @@ static int backend_set(struct run *run, const void *params, __u64 given)
 	if (err || run->dry_run || !ARG_GIVEN(given, backend_set_args, B_WAIT))
 		return err;
 	bpffs_close(&b);
+	run->has_changed = true;
 	return lb_drain_wait(&lb, &p->vip, &p->addr, p->wait_us);
 }
 
