@@ -64,7 +64,7 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
 
-tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_window \
+tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/lbpkt $(B)/tests/unit_window \
 	$(B)/tests/killat $(B)/tests/lbload
 test-objects: $(TESTOBJ) $(FPOBJ)
 
@@ -116,6 +116,11 @@ $(B)/tests/lbsim: tests/lbsim.c tests/bpf/lbsim.h $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests/bpf $(ALL_LDFLAGS) -o $@ $(filter-out %.h,$^) $(LDLIBS) -lm
+
+$(B)/tests/lbpkt: tests/lbpkt.c tests/bpf/lbharness.h $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LDLIBS)
 
 $(B)/tests/flowsend: tests/flowsend.c
 	@mkdir -p $(@D)
@@ -210,6 +215,7 @@ $(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
+$(B)/tests/unit_maglev: $(B)/lib/maglev.o
 $(B)/tests/unit_ipfix: $(addprefix $(B)/lib/,ipfix.o ipfixfields.o ipfixmessage.o ipfixoptions.o \
 	ipfixread.o)
 

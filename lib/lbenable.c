@@ -137,13 +137,13 @@ static int check_size(const struct lb *lb, const char *what, __u32 is, __u32 wan
 
 static int check_sizes(const struct lb *lb, const struct lb_sizes *want)
 {
-	const struct lb_sizes s = lb_sizes_round(want);
-	int err = want->flows ? check_size(lb, "flows", lb->config->buckets * LB_WAYS, s.flows) : 0;
+	const struct lb_sizes s = lb_sizes_round(want), is = lb_sizes_of(lb);
+	int err = want->flows ? check_size(lb, "flows", is.flows, s.flows) : 0;
 
 	if (!err && want->vips)
-		err = check_size(lb, "vips", lb->config->vips, s.vips);
+		err = check_size(lb, "vips", is.vips, s.vips);
 	if (!err && want->backends)
-		err = check_size(lb, "backends", lb->config->backends - 1, s.backends - 1);
+		err = check_size(lb, "backends", is.backends, s.backends);
 	return err;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "bpflog.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "kf.h"
@@ -47,6 +48,7 @@ static int make_maps(const struct lb_sizes *s, struct bpf_object **obj)
 	size_t size;
 	int err;
 
+	bpflog_begin();
 	bytes = kf_find(LB_KF)->bytes(&size);
 	*obj = bpf_object__open_mem(bytes, size, &opts);
 	if (!*obj)
@@ -74,7 +76,7 @@ static int fill_config(struct bpf_object *obj, const struct lb_sizes *s)
 	struct lb_config config = {
 		.abi = LB_ABI,
 		.vips = s->vips,
-		.backends = s->backends,
+		.backends = s->backends + 1,
 		.buckets = s->flows / LB_WAYS,
 	};
 	__u64 tick = clock_tick_ns();
@@ -305,7 +307,7 @@ int lb_prepare(const struct bpffs *b, const char *instance, struct bpf_object *o
 	if (place < 0)
 		return place;
 	here.place = (__u32)place;
-	sizes = (struct lb_sizes){ lb.config->buckets * LB_WAYS, lb.config->vips, lb.config->backends };
+	sizes = lb_sizes_of(&lb);
 	err = rodata ? bpf_map__set_initial_value(rodata, &here, sizeof(here)) : -ENOENT;
 	if (!err)
 		err = set_sizes(obj, &sizes);

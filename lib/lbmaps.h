@@ -28,7 +28,7 @@ must_use int lb_map(const struct bpffs *b, const char *instance, struct lb *lb);
 
 struct vip lb_key_vip(const struct lb_key *key);
 struct lb_key lb_vip_key(const struct vip *vip);
-/* In ticks, rounded up; 0: 0. */
+/* So many ticks that at least this time is over; 0: 0. */
 __u32 lb_ticks(const struct lb_config *config, __u64 us);
 
 /* A VIP's settings and members, with their ring. */
@@ -73,7 +73,7 @@ void lb_note_backend(const struct run *run, const struct lb *lb, char op, const 
 /* Finish what a killed run began. */
 must_use int lb_settle(struct lb *lb);
 
-/* Erase the flows for which is_mine says so; counts them. */
+/* Erase the flows for which is_mine says so; counts those that were still remembered. */
 __u64 lb_flows_erase(struct lb *lb, bool (*is_mine)(const struct lb *lb, __u64 entry, const void *arg),
 		     const void *arg);
 

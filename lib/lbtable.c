@@ -33,7 +33,7 @@ const struct lb_map lb_maps[LB_MAPS] = {
 	[LB_MAP_HEALTH] = { "health", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct lb_health), BPF_F_MMAPABLE },
 };
 
-/* An address that is in use has two keys at most: the VIP's, and its own. */
+/* A VIP has two keys at most: its own, and its address's. Number 0 is no backend. */
 void lb_map_entries(const struct lb_sizes *s, __u32 entries[LB_MAPS])
 {
 	const __u32 all[LB_MAPS] = {
@@ -43,13 +43,13 @@ void lb_map_entries(const struct lb_sizes *s, __u32 entries[LB_MAPS])
 		[LB_MAP_VIPKEYS] = 2 * s->vips,
 		[LB_MAP_VIPS] = s->vips,
 		[LB_MAP_RINGS] = 2 * s->vips,
-		[LB_MAP_BACKENDS] = s->backends,
+		[LB_MAP_BACKENDS] = s->backends + 1,
 		[LB_MAP_FLOWS] = s->flows / LB_WAYS,
-		[LB_MAP_HOPS] = LB_PLACES * s->backends,
+		[LB_MAP_HOPS] = LB_PLACES * (s->backends + 1),
 		[LB_MAP_FRAGS] = LB_FRAGS,
-		[LB_MAP_STATS] = s->backends,
+		[LB_MAP_STATS] = s->backends + 1,
 		[LB_MAP_VIPSTATS] = s->vips,
-		[LB_MAP_HEALTH] = s->backends,
+		[LB_MAP_HEALTH] = s->backends + 1,
 	};
 
 	memcpy(entries, all, sizeof(all));
@@ -100,10 +100,18 @@ static int map_at(const struct lb *lb, enum lb_map_id id, __u32 entries, void **
 	return fd < 0 ? fd : lb_map_mmap(fd, id, entries, lb->is_writable, at);
 }
 
+struct lb_sizes lb_sizes_of(const struct lb *lb)
+{
+	return (struct lb_sizes){
+		.flows = lb->config->buckets * LB_WAYS,
+		.vips = lb->config->vips,
+		.backends = lb->config->backends - 1,
+	};
+}
+
 static void sizes_of(const struct lb *lb, __u32 entries[LB_MAPS])
 {
-	const struct lb_config *c = lb->config;
-	const struct lb_sizes s = { c->buckets * LB_WAYS, c->vips, c->backends };
+	const struct lb_sizes s = lb_sizes_of(lb);
 
 	lb_map_entries(&s, entries);
 }
@@ -321,7 +329,8 @@ bool lb_is_usable(const struct lb_backend *b)
 
 __u32 lb_ticks(const struct lb_config *config, __u64 us)
 {
-	return (__u32)((us + config->tick_us - 1) / config->tick_us);
+	/* an entry may be written just before the tick changes */
+	return us ? (__u32)((us + config->tick_us - 1) / config->tick_us) + 1 : 0;
 }
 
 /*

@@ -307,7 +307,7 @@ static int which_fill(const struct lb *lb, struct lb_view_which *w)
 		return fail_errno(-ENOMEM, "lb which");
 	memcpy(&w->ring, lb->backend[a->ring].addr, sizeof(w->ring));
 	memcpy(&w->moved_from, lb->backend[a->moved_from].addr, sizeof(w->moved_from));
-	w->idle_us = (__u64)LB_AGE(lb->now, a->entry) * lb->config->tick_us;
+	w->idle_us = (__u64)lb_age(lb, a->entry) * lb->config->tick_us;
 	lb_count(lb, use);
 	return backend_read(lb, a->backend, use, &w->backend);
 }
@@ -342,18 +342,17 @@ static int purge_one(const struct run *run, struct lb *lb, int vip, int backend,
 	struct addr addr;
 	struct vip v;
 	__u64 n = 0;
-	int err = 0;
+	int err;
 
-	if (!run->dry_run)
-		err = lb_flows_purge(lb, vip, backend, &n);
-	for (__u32 i = 1; run->dry_run && i < lb->config->backends; i++)
+	for (__u32 i = 1; i < lb->config->backends; i++)
 		if (lb->backend[i].state != LB_FREE && lb->backend[i].vip == (__u32)vip &&
 		    (!backend || (int)i == backend))
 			n += lb_use_active(&use[i]) + use[i].flows[LB_CLIENT];
-	if (err)
-		return fail_errno(err, "the flow table");
 	if (!n)
 		return 0;
+	err = run->dry_run ? 0 : lb_flows_purge(lb, vip, backend, &n);
+	if (err)
+		return fail_errno(err, "the flow table");
 	lb_vip_get(lb, vip, &v);
 	change_add(run->changes, '-', "lb flows", format_vip(&v, text, sizeof(text)));
 	memcpy(&addr, lb->backend[backend].addr, sizeof(addr));
@@ -368,7 +367,7 @@ static int purge_all(const struct run *run, struct lb *lb, int only, const struc
 	auto_free struct lb_use *use = calloc(lb->config->backends, sizeof(*use));
 	int err = use ? 0 : fail_errno(-ENOMEM, "lb flows purge");
 
-	if (!err && run->dry_run)
+	if (!err)
 		lb_count(lb, use);
 	for (int i = 0; !err && i < (int)lb->config->vips; i++) {
 		int backend = 0;

@@ -59,7 +59,7 @@ lbnet_link() {
 lbnet() {
 	local host
 	for host in rtr cli lb1 lb2 be1 be2 hv vm; do lbnet_host "$host"; done
-	for host in rtr hv; do
+	for host in rtr hv lb1 lb2; do # the kernel tells next hops only to who forwards
 		in_ns "$host" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 	done
 	in_ns rtr sysctl -qw net.ipv4.fib_multipath_hash_policy=1 net.ipv6.fib_multipath_hash_policy=1
@@ -128,16 +128,16 @@ agents() {
 	on hv agent enable dev t0 vip "$VIP4" to "$(a4 vm)" vip "$VIP6" to "$(a6 vm)" at guest >/dev/null
 }
 
-# lbs "VIP..." [WORD...]: both load balancers with these VIPs (80/tcp: of both families), all
-# backends on them
+# lbs "PORT/PROTO..." "BACKEND..." "LB..." [WORD...]: load balancers with these VIPs, of both
+# families, and these backends
 lbs() {
 	local lb port v host
-	for lb in lb1 lb2; do
+	for lb in $3; do
 		on "$lb" lb enable dev e0 >/dev/null
 		for port in $1; do
 			for v in 4 6; do
-				on "$lb" lb vip add "$(vip$v "$port")" "${@:2}" >/dev/null
-				for host in be1 be2 vm; do
+				on "$lb" lb vip add "$(vip$v "$port")" "${@:4}" >/dev/null
+				for host in $2; do
 					on "$lb" lb backend add "$(a$v $host)" vip "$(vip$v "$port")" >/dev/null
 				done
 			done
