@@ -68,9 +68,11 @@ FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpc
 LIBTESTS := \
 	flow \
 	lbpkt \
-	lbring
+	lbring \
+	lbsim
 PLAINTESTS := \
 	flowsend \
+	lbflood \
 	lbload \
 	syn
 tests: all test-objects $(patsubst %,$(B)/tests/%,$(LIBTESTS) $(PLAINTESTS) oracle killat unit_window)
@@ -112,7 +114,7 @@ $(B)/tests/killat: tests/tools/killat.c tests/tools/command.c tests/tools/comman
 $(LIBTESTS:%=$(B)/tests/%): $(B)/tests/%: tests/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c %.o,$^) $(LDLIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/bpf $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c %.o,$^) $(LDLIBS) -lm
 
 $(PLAINTESTS:%=$(B)/tests/%): $(B)/tests/%: tests/%.c
 	@mkdir -p $(@D)
