@@ -65,7 +65,7 @@ TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
 
 tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_window \
-	$(B)/tests/killat $(B)/tests/lbload
+	$(B)/tests/killat $(B)/tests/lbload $(B)/tests/lbflood
 test-objects: $(TESTOBJ) $(FPOBJ)
 
 $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
@@ -120,6 +120,11 @@ $(B)/tests/lbload: tests/lbload.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+
+$(B)/tests/lbflood: tests/lbflood.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread -lbpf
 
 $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	@mkdir -p $(@D)
