@@ -77,7 +77,7 @@ be() { echo "lb backend $(a4 "$1") vip $(vip4 80/tcp)"; }
 }
 
 @test "each probe reaches its own backend by the tunnel, also one that is drained, down, or sick" {
-	local host v n
+	local host n
 	declare -A before
 	on lb1 lb backend set "$(a4 be1)" vip "$(vip4 80/tcp)" drain >/dev/null
 	on lb1 lb backend set "$(a6 be1)" vip "$(vip6 80/tcp)" down >/dev/null
