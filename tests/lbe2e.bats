@@ -186,7 +186,7 @@ forget() {
 	load_up v4 "$VIP4" 80 churn=100 every=50
 	sleep 0.5
 	for host in lb1 lb2; do
-		does "~ lb backend $(a4 be1) vip $(vip4 80/tcp) admin up -> drain" \
+		does "~ lb backend $(a4 be1) vip $(vip4 80/tcp) state up -> drain" \
 			on $host lb backend set "$(a4 be1)" vip "$(vip4 80/tcp)" drain wait 30s
 	done
 	[[ -z $(in_ns be1 ss -Htn state established) ]]
