@@ -1,7 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# lb enable, disable, vip, backend: what they say, what packets see, and what is left when they
-# are killed.
+# lb enable, disable, vip, backend: what they say, and what packets see.
 
 load lib
 
@@ -358,7 +357,7 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	[[ ! -e $STATE/kf/two ]]
 }
 
-# ---- many at once, and killed ----
+# ---- many at once ----
 
 @test "many processes at once: every change is made once" {
 	local i pids=()
@@ -380,91 +379,4 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	for i in "${pids[@]}"; do wait "$i"; done
 	[[ $(l3af --json lb backend list | jq length) == 12 && $(numbers | wc -l) == 12 ]]
 	[[ $(ring | sort -u | wc -l) == 12 ]]
-}
-
-# state: what there is, as its readers and the ring say
-state() {
-	l3af -q --json lb vip list | jq -c '[.[] | .vip]'
-	l3af -q --json lb backend list | jq -c '[.[] | [.vip, .backend, .weight, .state]]'
-}
-# swept: nothing half-made is left once a change has been opened
-swept() {
-	lb vip remove 10.99.9.9/tcp
-	[[ $(numbers | wc -l) == $(l3af --json lb backend list | jq length) ]]
-	l3af lb vip list >/dev/null 2>"$BATS_TEST_TMPDIR/warnings"
-	[[ ! -s $BATS_TEST_TMPDIR/warnings && -z $(find "$STATE" -name 'new-*') ]]
-}
-# killed OLD NEW UNDO... -- WORD...: the command killed at each system call leaves state OLD
-# or NEW, packets arrive, and the next command makes it complete; UNDO brings OLD again
-killed() {
-	local old=$1 new=$2 undo=() k now
-	shift 2
-	while [[ $1 != -- ]]; do undo+=("$1"); shift; done
-	shift
-	for ((k = 1; ; k++)); do
-		in_ns srv "$FP/killat" call "$k" "$BUILD/l3afctl" --bpffs "$BPFFS" "$@" >/dev/null || break
-		if [[ -n $probe ]]; then
-			[[ $(go 20000 8 | cut -d' ' -f2 | grep -c -e -) == 0 ]] || { echo "call $k: packets lost"; return 1; }
-		fi
-		swept || { echo "call $k: not swept"; return 1; }
-		now=$(state)
-		[[ $now == "$old" || $now == "$new" ]] || { printf '%s\n' "call $k:" "$now" wanted "$old" or "$new"; return 1; }
-		[[ $now == "$old" ]] || eval "${undo[@]}"
-	done
-	[[ $k -gt 20 && $(state) == "$new" ]]
-	figure "$* : $((k - 1)) system calls"
-}
-# kills UNDO... -- WORD...: OLD and NEW by trying
-kills() {
-	local words=("$@") undo=() old new
-	while [[ $1 != -- ]]; do undo+=("$1"); shift; done
-	shift
-	old=$(state)
-	lb "${@:2}"
-	new=$(state)
-	[[ $old != "$new" ]]
-	eval "${undo[@]}"
-	[[ $(state) == "$old" ]]
-	killed "$old" "$new" "${words[@]}"
-}
-probe=yes
-
-@test "kill -9 at each system call of backend add and remove" {
-	up
-	backends 2
-	go 20000 8 2 >/dev/null
-	kills 'lb backend remove 10.77.0.13 vip $V' -- lb backend add 10.77.0.13 vip "$V"
-	kills 'lb backend add 10.77.0.13 vip $V' -- lb backend remove 10.77.0.13 vip "$V"
-}
-
-@test "kill -9 at each system call of backend set" {
-	up
-	backends 3
-	kills 'lb backend set 10.77.0.13 vip $V up' -- lb backend set 10.77.0.13 vip "$V" down
-	lb backend set 10.77.0.13 vip "$V" down
-	kills 'lb backend set 10.77.0.13 vip $V down' -- lb backend set 10.77.0.13 vip "$V" up
-	kills 'lb backend set 10.77.0.13 vip $V weight 1' -- lb backend set 10.77.0.13 vip "$V" weight 9
-}
-
-@test "kill -9 at each system call of vip add and remove, and of a change of its settings" {
-	up
-	backends 2
-	kills 'lb vip remove 10.99.0.2/tcp' -- lb vip add 10.99.0.2/tcp
-	lb vip add 10.99.0.2/tcp
-	lb backend add 10.77.0.13 vip 10.99.0.2/tcp
-	kills 'lb vip add 10.99.0.2/tcp; lb backend add 10.77.0.13 vip 10.99.0.2/tcp' -- lb vip remove 10.99.0.2/tcp
-	state() { l3af -q --json lb vip show "$V" | jq -c '[.sticky, .idle_us, .hash_seed]'; }
-	kills 'lb vip add $V sticky none idle 1m hash-seed 0' -- lb vip add "$V" sticky source idle 2m hash-seed 4
-}
-
-@test "kill -9 at each system call of enable and disable" {
-	up
-	backends 2
-	probe=
-	state() { l3af --json lb list | jq -c '[.[] | [.dev, .source]]'; }
-	in_ns srv ip link add x0 type veth peer name x1
-	in_ns srv ip link set x0 up
-	kills 'lb disable dev x0' -- lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02
-	kills 'lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02' -- lb disable dev x0
-	[[ $(go 20000 8 | cut -d' ' -f2 | grep -c -e -) == 0 ]]
 }
