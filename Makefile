@@ -64,8 +64,18 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
 
-tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_window \
-	$(B)/tests/killat $(B)/tests/lbring $(B)/tests/lbload
+# Test programs: those on our library, those that need nothing of it, and the rest below
+LIBTESTS := \
+	flow \
+	lbpkt \
+	lbring \
+	lbsim
+PLAINTESTS := \
+	flowsend \
+	lbflood \
+	lbload \
+	syn
+tests: all test-objects $(patsubst %,$(B)/tests/%,$(LIBTESTS) $(PLAINTESTS) oracle killat unit_window)
 test-objects: $(TESTOBJ) $(FPOBJ)
 
 $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
@@ -101,30 +111,15 @@ $(B)/tests/killat: tests/tools/killat.c tests/tools/command.c tests/tools/comman
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^)
 
-$(B)/tests/syn: tests/syn.c
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread -lbpf
-
-$(B)/tests/flow: tests/flow.c $(LIBOBJ)
+$(LIBTESTS:%=$(B)/tests/%): $(B)/tests/%: tests/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/bpf $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c %.o,$^) $(LDLIBS) -lm
 
-$(B)/tests/lbring: tests/lbring.c $(LIBOBJ)
-	@mkdir -p $(@D)
-	$(call say,LD)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
-
-$(B)/tests/flowsend: tests/flowsend.c
+$(PLAINTESTS:%=$(B)/tests/%): $(B)/tests/%: tests/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread -lbpf
-
-$(B)/tests/lbload: tests/lbload.c
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< -pthread -lbpf
 
 $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	@mkdir -p $(@D)
@@ -171,7 +166,7 @@ demo: deps
 clean:
 	rm -rf $(B)
 
--include $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d)
+-include $(patsubst %,$(B)/tests/%.d,$(LIBTESTS) $(PLAINTESTS)) $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d)
 
 .PHONY: all bench check check-vm clean demo deps test-objects tests
 .DELETE_ON_ERROR:

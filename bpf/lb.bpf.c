@@ -92,8 +92,12 @@ static __always_inline void read_udp(struct job *j, const struct udphdr *udp, __
 	sum_less(j, l4_len);
 }
 
+/* An echo request with options or extension headers is left to the host: some of them would
+ * have to be changed in the answer. */
 static __always_inline int read_icmp(struct job *j, const struct icmp *icmp, __u32 l4_len)
 {
+	bool is_plain = j->l4 - j->l3 == (j->is_v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+
 	if (j->is_fragment || j->is_bad)
 		return JOB_NONE;
 	if (j->is_v4)
@@ -101,7 +105,7 @@ static __always_inline int read_icmp(struct job *j, const struct icmp *icmp, __u
 	else
 		sum_less(j, l4_len);
 	if (!icmp->code && icmp->type == (j->is_v4 ? ICMP_ECHO : ICMPV6_ECHO_REQUEST))
-		return JOB_ECHO;
+		return is_plain ? JOB_ECHO : JOB_NONE;
 	return icmp_is_error(j, icmp->type) ? JOB_ERROR : JOB_NONE;
 }
 

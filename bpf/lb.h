@@ -146,9 +146,10 @@ struct lb_ring {
  *
  *   63..32 tag of the flow, not 0   31..16 backend   15..14 enum lb_flow   13..0 tick
  *
- * 0 is empty. New flows are put only into the last LB_PROBATION ways, in place of the oldest;
- * a later packet that is no SYN moves a flow to the others: a flood of SYNs evicts nobody
- * who was heard of twice. An entry does not tell who the client is.
+ * 0 is empty. New flows are put only into the last LB_PROBATION ways, in place of new ones:
+ * only a later packet that is no SYN makes a flow established, which may be in any way but the
+ * last. So a flood of SYNs evicts nobody who was heard of twice. An entry does not tell who the
+ * client is.
  */
 #define LB_WAYS 8
 #define LB_PROBATION 2

@@ -42,20 +42,29 @@ static __always_inline __u32 ticks_of(const struct lb_vip *vip, enum lb_flow flo
 	return vip->idle && vip->idle < most ? vip->idle : most;
 }
 
-/* The way of those from first to last - 1 that is worth least: empty, or closing, or the
- * oldest. */
+/* The less an entry is worth, the more points: empty; closing; in the ways of new flows one
+ * of those; the longer not heard of. */
+static __always_inline __u32 entry_points(__u64 e, __u32 way, __u32 now)
+{
+	__u32 points = 1 + LB_AGE(now, e);
+
+	if (!e)
+		return 4 * (LB_TICKS + 1);
+	if (LB_ENTRY_FLOW(e) == LB_CLOSING)
+		return points + 2 * (LB_TICKS + 1);
+	if (way >= LB_WAYS - LB_PROBATION && LB_ENTRY_FLOW(e) != LB_ESTABLISHED)
+		return points + LB_TICKS + 1;
+	return points;
+}
+
+/* The way of those from first to last - 1 that is worth least. */
 static __always_inline __u32 way_worst(volatile __u64 *way, __u32 first, __u32 last, __u32 now)
 {
 	__u32 worst = first, most = 0;
 
 	for (__u32 i = first; i < last; i++) {
-		__u64 e = way[i];
-		__u32 points = 1 + LB_AGE(now, e);
+		__u32 points = entry_points(way[i], i, now);
 
-		if (!e)
-			points = 4 * LB_TICKS;
-		else if (LB_ENTRY_FLOW(e) == LB_CLOSING)
-			points += 2 * LB_TICKS;
 		if (points > most) {
 			most = points;
 			worst = i;
@@ -64,7 +73,7 @@ static __always_inline __u32 way_worst(volatile __u64 *way, __u32 first, __u32 l
 	return worst & (LB_WAYS - 1);
 }
 
-/* Put a new entry among those of one packet. */
+/* A new entry. */
 __noinline int table_insert(__u32 bucket, __u64 entry)
 {
 	struct lb_bucket *b = bpf_map_lookup_elem(&flows, &bucket);
@@ -75,24 +84,26 @@ __noinline int table_insert(__u32 bucket, __u64 entry)
 	return 0;
 }
 
-/* An entry is heard of again: out of probation. At no moment is it nowhere. */
+/* An entry among the new ones is heard of again. At no moment is it nowhere. */
 __noinline int table_promote(__u32 bucket, __u32 from, __u64 entry)
 {
 	struct lb_bucket *b = bpf_map_lookup_elem(&flows, &bucket);
 	volatile __u64 *way;
+	__u32 to;
 
 	if (!b)
 		return 0;
 	way = b->way;
-	way[way_worst(way, 0, LB_WAYS - LB_PROBATION, (__u32)entry)] = entry;
-	way[from & (LB_WAYS - 1)] = 0;
+	to = way_worst(way, 0, LB_WAYS - 1, (__u32)entry);
+	way[to] = entry;
+	if (to != from)
+		way[from & (LB_WAYS - 1)] = 0;
 	return 0;
 }
 
-static __always_inline void entry_set(struct lb_bucket *b, __u32 bucket, __u32 way, __u64 old, __u64 new)
+/* is_confirmed: it has become one that is worth keeping. */
+static __always_inline void entry_set(struct lb_bucket *b, __u32 bucket, __u32 way, __u64 old, __u64 new, bool is_confirmed)
 {
-	bool is_confirmed = LB_ENTRY_FLOW(new) == LB_ESTABLISHED || LB_ENTRY_FLOW(new) == LB_CLIENT;
-
 	if (way >= LB_WAYS - LB_PROBATION && is_confirmed)
 		table_promote(bucket, way, new);
 	else if (new != old)
@@ -135,10 +146,7 @@ __noinline int client_known(__u32 vip_number, __u32 is_confirmed)
 		return 0;
 	}
 	hash &= c->buckets - 1;
-	if (is_confirmed)
-		entry_set(b, hash, way, e, (e & ~(__u64)LB_TICKS) | (j->now & LB_TICKS));
-	else if (LB_AGE(j->now, e))
-		((volatile __u64 *)b->way)[way & (LB_WAYS - 1)] = (e & ~(__u64)LB_TICKS) | (j->now & LB_TICKS);
+	entry_set(b, hash, way, e, (e & ~(__u64)LB_TICKS) | (j->now & LB_TICKS), is_confirmed);
 	return LB_ENTRY_BACKEND(e);
 }
 
@@ -190,6 +198,7 @@ __noinline int flow_known(void)
 	struct lb_vip *vip;
 	__u64 e = 0;
 	__u32 way, tag;
+	enum lb_flow flow;
 	bool is_touched;
 
 	if (!j || !c)
@@ -212,8 +221,9 @@ __noinline int flow_known(void)
 	if (j->kind == JOB_ERROR)
 		return 1;
 	is_touched = LB_AGE(j->now, e);
-	entry_set(b, (__u32)j->hash & (c->buckets - 1), way, e,
-		  LB_ENTRY(tag, j->backend, flow_next(j, LB_ENTRY_FLOW(e)), j->now));
+	flow = flow_next(j, LB_ENTRY_FLOW(e));
+	entry_set(b, (__u32)j->hash & (c->buckets - 1), way, e, LB_ENTRY(tag, j->backend, flow, j->now),
+		  flow == LB_ESTABLISHED && LB_ENTRY_FLOW(e) != flow);
 	vip = vip_get(j->vip);
 	if (vip && vip->flags & LB_STICKY && (is_touched || way >= LB_WAYS - LB_PROBATION))
 		client_known(j->vip, 1);

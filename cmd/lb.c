@@ -264,6 +264,7 @@ static int backend_set(struct run *run, const void *params, __u64 given)
 	if (err || run->dry_run || !ARG_GIVEN(given, backend_set_args, B_WAIT))
 		return err;
 	bpffs_close(&b);
+	run->has_changed = true;
 	return lb_drain_wait(&lb, &p->vip, &p->addr, p->wait_us);
 }
 
@@ -330,6 +331,7 @@ const struct cmd lb_cmds[] = {
 	{ .word = "flows", .help = "the table of flows", .sub = flows_sub },
 	{ .word = "which", .help = "the backend that a client gets, and why", .args = lb_which_args, LOOK,
 	  .fn = lb_which_run, .flags = CMD_JSON, .example = "l3afctl lb which 198.51.100.7:40000 192.0.2.80:443/tcp" },
+	{ .word = "health", .help = "probes: who is sick gets no new flows", .sub = lb_health_cmds },
 	{ .word = "doctor", .help = "what would keep packets from arriving", .args = lb_doctor_args, LOOK,
 	  .fn = lb_doctor, .flags = CMD_JSON },
 	{ .word = NULL },

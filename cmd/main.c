@@ -142,8 +142,11 @@ static int command_run(struct settings *s, const struct place *p, int argc, char
 		return err;
 	s->run.changes = changes;
 	err = c->fn(&s->run, params, given);
-	if (!err && c->flags & CMD_MUTATES)
-		err = changes_print(&s->run, changes);
+	if (c->flags & CMD_MUTATES && (!err || s->run.has_changed)) {
+		int unprinted = changes_print(&s->run, changes);
+
+		return err ? err : unprinted;
+	}
 	return err;
 }
 

@@ -24,8 +24,9 @@ __u64 lb_flows_erase(struct lb *lb, bool (*is_mine)(const struct lb *lb, __u64 e
 		__u64 entry = __atomic_load_n(&way[i], __ATOMIC_RELAXED);
 
 		/* a packet that puts another flow there meanwhile is right */
-		if (entry && is_mine(lb, entry, arg))
-			n += __atomic_compare_exchange_n(&way[i], &entry, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+		if (entry && is_mine(lb, entry, arg) &&
+		    __atomic_compare_exchange_n(&way[i], &entry, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			n += lb_is_flow(lb, entry);
 	}
 	return n;
 }

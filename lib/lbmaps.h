@@ -73,7 +73,7 @@ void lb_note_backend(const struct run *run, const struct lb *lb, char op, const 
 /* Finish what a killed run began. */
 must_use int lb_settle(struct lb *lb);
 
-/* Erase the flows for which is_mine says so; counts them. */
+/* Erase the flows for which is_mine says so; counts those that were still remembered. */
 __u64 lb_flows_erase(struct lb *lb, bool (*is_mine)(const struct lb *lb, __u64 entry, const void *arg),
 		     const void *arg);
 

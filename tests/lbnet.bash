@@ -59,10 +59,11 @@ lbnet_link() {
 lbnet() {
 	local host
 	for host in rtr cli lb1 lb2 be1 be2 hv vm; do lbnet_host "$host"; done
-	for host in rtr hv; do
+	for host in rtr hv lb1 lb2; do # the kernel tells next hops only to who forwards
 		in_ns "$host" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 	done
-	in_ns rtr sysctl -qw net.ipv4.fib_multipath_hash_policy=1 net.ipv6.fib_multipath_hash_policy=1
+	in_ns rtr sysctl -qw net.ipv4.fib_multipath_hash_policy=1 net.ipv6.fib_multipath_hash_policy=1 \
+		net.ipv6.conf.default.keep_addr_on_down=1
 	in_ns cli sysctl -qw net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range='10000 65000'
 	for host in cli lb1 lb2 be1 be2 hv; do lbnet_link rtr "$host" "$host" e0; done
 	lbnet_link hv t0 vm e0
@@ -94,8 +95,7 @@ routes() {
 		hops6+=(nexthop via "$(a6 "$lb")" dev "$lb")
 	done
 	in_ns rtr ip route replace "$VIP4/32" "${hops4[@]}"
-	in_ns rtr ip -6 route del "$VIP6/128" 2>/dev/null || true
-	in_ns rtr ip -6 route add "$VIP6/128" "${hops6[@]}"
+	in_ns rtr ip -6 route replace "$VIP6/128" "${hops6[@]}"
 }
 
 lbnet_down() {
@@ -128,17 +128,17 @@ agents() {
 	on hv agent enable dev t0 vip "$VIP4" to "$(a4 vm)" vip "$VIP6" to "$(a6 vm)" at guest >/dev/null
 }
 
-# lbs "VIP..." [WORD...]: both load balancers with these VIPs (80/tcp: of both families), all
-# backends on them
+# lbs "PORT/PROTO..." "BACKEND..." "LB..." [WORD...]: load balancers with these VIPs, of both
+# families, and these backends
 lbs() {
 	local lb port v host
-	for lb in lb1 lb2; do
+	for lb in $3; do
 		on "$lb" lb enable dev e0 >/dev/null
 		for port in $1; do
 			for v in 4 6; do
-				on "$lb" lb vip add "$(vip$v "$port")" "${@:2}" >/dev/null
-				for host in be1 be2 vm; do
-					on "$lb" lb backend add "$(a$v $host)" vip "$(vip$v "$port")" >/dev/null
+				on "$lb" lb vip add "$("vip$v" "$port")" "${@:4}" >/dev/null
+				for host in $2; do
+					on "$lb" lb backend add "$("a$v" "$host")" vip "$("vip$v" "$port")" >/dev/null
 				done
 			done
 		done
@@ -151,7 +151,7 @@ vip6() { echo "[$VIP6]:$1"; }
 backend() {
 	local v
 	for v in 4 6; do
-		on_all "$1" lb backend "$2" "$(a$v "$3")" vip "$(vip$v "$4")" "${@:5}" || return
+		on_all "$1" lb backend "$2" "$("a$v" "$3")" vip "$("vip$v" "$4")" "${@:5}" || return
 	done
 }
 
