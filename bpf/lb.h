@@ -68,7 +68,8 @@ struct lb_place {
 	__u32 source6[4];
 	__u8 gateway[6];   /* next hop of everything; zeroes: ask the kernel for each backend */
 	__be16 port;       /* GUE destination port */
-	__u32 reserved[5];
+	__u32 is_changing; /* of user space alone: is being enabled or disabled; set by a killed run too */
+	__u32 reserved[4];
 };
 
 /* Bit hash(address): lb_prefilter_bit of lbhash.h. */

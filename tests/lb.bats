@@ -50,7 +50,7 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 @test "enable and disable say what changes, and nothing twice" {
 	up >/dev/null
 	lb disable dev s0
-	does '+ lb instance lb flows 1048576 vips 512 backends 4096
+	does '+ lb instance lb flows 1048576 vips 512 backends 2048
 + lb dev s0 '"$ENABLED"'
 + chain lb dev s0 hook xdp position 1' l3af lb enable dev s0 gateway 02:77:00:00:00:02
 	does '' l3af lb enable dev s0
