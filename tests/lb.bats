@@ -5,7 +5,7 @@
 load lib
 
 V=10.99.0.1:53/udp
-V6=[fd99::1]:53/udp
+V6='[fd99::1]:53/udp'
 ENABLED='source 10.77.0.1 source6 fd77::1 gateway 02:77:00:00:00:02 port 6080 mtu 1500'
 
 # cli is client and all backends, 10.77.0.11 and so on, fd77::11
@@ -176,7 +176,6 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 @test "without CAP_SYS_ADMIN changes are made all the same" {
 	up
 	backends 2
-	# shellcheck disable=SC2016
 	run -0 in_ns srv setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$BUILD/l3afctl" --bpffs "$BPFFS" \
 		lb backend add 10.77.0.13 vip "$V"
 	[[ $output == '+ lb backend 10.77.0.13 vip 10.99.0.1:53/udp weight 1' ]]
