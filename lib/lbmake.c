@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bpflog.h"
+#include "chainstate.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "kf.h"
@@ -162,20 +163,36 @@ int lb_remove(const struct bpffs *b, const char *instance)
 /*
  * Places.
  */
-static bool is_gone(const struct lb_place *p, const struct chain_id *at)
+/* What a chain leaves pinned goes with its interface, in whichever network namespace that was;
+ * one that moved to another took its program along, which goes on with its place. */
+static bool has_chain(const struct lb *lb, const struct lb_place *p)
+{
+	const struct chain_id at = { .netns.id = p->netns, .iface.index = (int)p->ifindex, .hook = HOOK_XDP };
+	char dir[CHAIN_DIR_LEN], **names = NULL;
+	int n = 0, err;
+
+	chain_dir(&at, dir);
+	err = bpffs_list(lb->b, dir, &names, &n);
+	bpffs_list_free(names, n);
+	return err || n;
+}
+
+bool lb_place_is_gone(const struct lb *lb, const struct lb_place *p, const struct netns *here)
 {
 	struct iface iface;
 
-	return p->netns == at->netns.id && iface_by_index((int)p->ifindex, &iface) == -ENODEV;
+	if (p->netns == here->id && iface_by_index((int)p->ifindex, &iface) != -ENODEV)
+		return false;
+	return !has_chain(lb, p);
 }
 
-static int place_vacant(const struct lb *lb, const struct chain_id *at)
+static int place_vacant(const struct lb *lb, const struct netns *here)
 {
 	for (int i = 0; i < LB_PLACES; i++)
 		if (!lb->place[i].ifindex)
 			return i;
 	for (int i = 0; i < LB_PLACES; i++)
-		if (is_gone(&lb->place[i], at))
+		if (lb_place_is_gone(lb, &lb->place[i], here))
 			return i;
 	return -E2BIG;
 }
@@ -199,11 +216,11 @@ int lb_place_defaults(const struct chain_id *at, struct lb_place *p)
 	return has < 0 ? fail_errno(has, "%s", at->iface.name) : 0;
 }
 
-static bool is_in_use(const struct lb_place *p)
+static bool is_in_use(const struct lb *lb, const struct lb_place *p)
 {
-	struct chain_id here;
+	struct netns here;
 
-	return p->ifindex && (netns_self(&here.netns) || !is_gone(p, &here));
+	return p->ifindex && (netns_self(&here) || !lb_place_is_gone(lb, p, &here));
 }
 
 bool lb_is_needed(const struct lb *lb, int except)
@@ -212,7 +229,7 @@ bool lb_is_needed(const struct lb *lb, int except)
 		if (lb->vip[i].is_live)
 			return true;
 	for (int i = 0; i < LB_PLACES; i++)
-		if (i != except && is_in_use(&lb->place[i]))
+		if (i != except && is_in_use(lb, &lb->place[i]))
 			return true;
 	return false;
 }
@@ -272,7 +289,7 @@ int lb_place(struct lb *lb, const struct chain_id *at, bool *is_new)
 	*is_new = number < 0;
 	if (number >= 0)
 		return number;
-	number = place_vacant(lb, at);
+	number = place_vacant(lb, &at->netns);
 	if (number < 0)
 		return fail(number, "instance %s balances at %d interfaces, no more fit; use another instance",
 			    lb->instance, LB_PLACES);

@@ -66,6 +66,9 @@ must_use int lb_remove(const struct bpffs *b, const char *instance);
  * a free one, or one of an interface that is gone. Its number, or an error, printed. */
 must_use int lb_place(struct lb *lb, const struct chain_id *at, bool *is_new);
 
+/* Is the interface of a place no more, and nothing left of its chain? here: this network namespace. */
+bool lb_place_is_gone(const struct lb *lb, const struct lb_place *p, const struct netns *here);
+
 /* What a new one is like, its ifindex left out. Prints its errors. */
 must_use int lb_place_defaults(const struct chain_id *at, struct lb_place *p);
 /* Its number, or -ENOENT. Prints nothing. */
