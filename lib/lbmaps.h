@@ -62,6 +62,9 @@ must_use int lb_rings_remove(struct lb *lb, int vip);
 /* Free the numbers of backends that are LB_GONE: flows, fragments and counts first. */
 must_use int lb_gone_free(struct lb *lb);
 
+/* Erase forgotten flows, where that was not done lately. */
+void lb_sweep(struct lb *lb);
+
 must_use int lb_vip_stat_zero(struct lb *lb, int vip);
 /* The rest of a VIP that is not live: its backends, keys, rings and record. */
 must_use int lb_vip_free(struct lb *lb, int vip);

@@ -254,6 +254,8 @@ int lb_open(const struct run *run, const struct bpffs *b, const char *instance, 
 	if (ret == 1 && lb->is_writable) {
 		err = settle(lb);
 		ret = err ? err : 1;
+		if (!err)
+			lb_sweep(lb);
 	} else if (ret == 1) {
 		warn_changing(lb);
 	}

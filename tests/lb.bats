@@ -309,6 +309,29 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	[[ $(cell packets 10.77.0.14) == 0 ]]
 }
 
+@test "forgotten flows are erased, with any change half an hour later" {
+	local value swept
+	entries() { L3AF_BPFFS=$BPFFS in_ns srv "$FP/lbring" entries lb; }
+	up
+	lb vip add "$V" idle 1s
+	lb vip add 10.99.0.2:53/udp
+	lb backend add 10.77.0.11 vip "$V"
+	lb backend add 10.77.0.12 vip 10.99.0.2:53/udp
+	go 20000 100 2 >/dev/null
+	go 20000 100 2 10.99.0.2 >/dev/null
+	[[ $(entries) == 200 ]]
+	sleep 3.3
+	lb vip add "$V" idle 1s
+	[[ $(entries) == 200 ]]
+	# lb_config.swept, as if it had been 2048 ticks ago
+	mapfile -t value < <(bpftool -j map dump pinned "$STATE/kf/lb/config" | jq -r '.[0].value[] | ltrimstr("0x")')
+	swept=$(printf %08x $(((16#${value[27]}${value[26]}${value[25]}${value[24]} - 2048) & 0xffffffff)))
+	value[27]=${swept:0:2} value[26]=${swept:2:2} value[25]=${swept:4:2} value[24]=${swept:6:2}
+	bpftool map update pinned "$STATE/kf/lb/config" key hex 00 00 00 00 value hex "${value[@]}"
+	lb vip add "$V" idle 1s
+	[[ $(entries) == 100 ]]
+}
+
 @test "what a removed backend counted stays its VIP's" {
 	local packets
 	up

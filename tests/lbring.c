@@ -4,6 +4,7 @@
  * lbring add INSTANCE VIP N     N backends 10.1.x.y at once, then the weight of one changed eleven
  *                               times: what a change takes at best
  * lbring numbers INSTANCE       the numbers in use, with their addresses
+ * lbring entries INSTANCE       how many words of the flow table are in use
  * lbring state INSTANCE         VIPs and backends; exit status 1 if any two of the maps tell
  *                               different stories about them
  *
@@ -42,6 +43,15 @@ static void numbers(const struct lb *lb)
 		if (lb->backend[i].state != LB_FREE)
 			printf("%u %s %d\n", i, format_addr((const struct addr *)lb->backend[i].addr, text, sizeof(text)),
 			       lb->backend[i].state);
+}
+
+static void entries(const struct lb *lb)
+{
+	__u64 n = 0;
+
+	for (size_t i = 0; i < (size_t)lb->config->buckets * LB_WAYS; i++)
+		n += lb->bucket[0].way[i] != 0;
+	printf("%llu\n", n);
 }
 
 /*
@@ -195,6 +205,10 @@ int main(int argc, char **argv)
 	if (argc < 3 || bpffs_open(&run, BPFFS_READ, &b) ||
 	    lb_open(&run, &b, argv[2], !strcmp(argv[1], "add"), &lb) != 1)
 		return 1;
+	if (!strcmp(argv[1], "entries")) {
+		entries(&lb);
+		return 0;
+	}
 	if (!strcmp(argv[1], "state")) {
 		state(&lb);
 		return 0;
