@@ -437,7 +437,8 @@ static int place_look(const struct walk *w, const struct lb *lb, struct lb_view_
 
 	p->is_here = p->place->netns == w->self.id;
 	if (!p->is_here) {
-		snprintf(dev, 48, "%u@%llu", p->place->ifindex, p->place->netns);
+		p->is_gone = lb_place_is_gone(lb, p->place, &w->self);
+		snprintf(dev, 48, "%u@%llu%s", p->place->ifindex, p->place->netns, p->is_gone ? "(gone)" : "");
 		return 0;
 	}
 	err = iface_by_index((int)p->place->ifindex, &iface);
