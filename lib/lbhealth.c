@@ -77,8 +77,8 @@ static int place_of(const struct lb *lb, const struct vip *vip, struct lb_place 
 			*iface = route.iface;
 			return 0;
 		}
-	return fail(-ENODEV, "%s: probes would leave through %s, where no load balancer %s is; run l3afctl lb enable dev %s",
-		    text, route.iface.name, lb->instance, route.iface.name);
+	return fail(-ENODEV, "%s: probes would leave through %s, where no load balancer %s is; run l3afctl lb enable dev "
+		    "%s%s", text, route.iface.name, lb->instance, route.iface.name, lb_of(lb->instance).text);
 }
 
 static void source_set(struct probe *p, const struct lb_place *place)
@@ -179,12 +179,14 @@ static int targets_list(const struct run *run, const char *instance, const struc
 	if (!err)
 		err = lb_open(run, &b, instance, true, &lb);
 	if (err <= 0)
-		return err ? err : fail(-ENOENT, "there is no load balancer %s; run l3afctl lb enable dev IF", instance);
+		return err ? err : fail(-ENOENT, "there is no load balancer %s; run l3afctl lb enable dev IF%s", instance,
+				       lb_of(instance).text);
 	last = (int)lb.config->vips - 1;
 	if (want->has_vip) {
 		first = last = lb_vip_find(&lb, &want->vip);
 		if (first < 0)
-			return fail(first, "no VIP %s; run l3afctl lb vip add", format_vip(&want->vip, text, sizeof(text)));
+			return fail(first, "no VIP %s; run l3afctl lb vip add%s", format_vip(&want->vip, text, sizeof(text)),
+				    lb_of(instance).text);
 	}
 	err = 0;
 	for (int i = first; i <= last; i++)
