@@ -19,21 +19,25 @@
  *   backends  struct lb_backend by number (m); 0 is nobody. A backend belongs to one VIP: an
  *             address that serves two VIPs has two numbers
  *   flows     struct lb_bucket (m)
- *   hops      struct lb_hop, next hops that the kernel was asked for: place * backends + number
- *   frags     LRU_HASH of struct lb_frag to u32, a backend's number: where a datagram's first
- *             fragment went
+ *   hops      struct lb_hop, next hops that the kernel was asked for: place * backends + number (m)
+ *   frags     LB_FRAGS words (m): where the first fragment of a datagram went
+ *   scratch   of the programs alone
  *   stats     per-CPU struct lb_stat by backend number
  *   vipstats  per-CPU struct lb_vip_stat by VIP number
  *   health    struct lb_health by backend number (m): of user space alone
  *
  * Life of a backend: user space fills a record that is FREE, makes it ALIVE, publishes a ring
  * that has it. Down: a ring without it, then DEAD: its flows are as if unknown from their next
- * packet on. Removed: the same, then a grace period, then every flow that points to it is
- * erased, another grace period, then FREE: a number is never in use while a flow has it.
+ * packet on. Removed: the same, then a grace period, then every flow and fragment that points
+ * to it is erased, another grace period, then FREE: a number is never in use while a flow has it.
  *
- * What is true of a VIP's backends (who they are, weight, drain, down) is the member list in
- * its ring in use: it changes with the ring, in one step. The copies in struct lb_backend are
- * for readers, who may not be allowed to open the ring, and right unless lb_vip.is_changing.
+ * What is true of a VIP's settings and backends (who they are, weight, drain, down) is in its
+ * ring in use: it changes with the ring, in one step. The copies in struct lb_vip and struct
+ * lb_backend are for packets and readers, who may not be allowed to open the ring, and right
+ * unless lb_vip.is_changing.
+ *
+ * The ring before may still name a number that is another VIP's backend by now: compare
+ * lb_backend.vip.
  */
 #include <linux/types.h>
 
@@ -41,7 +45,7 @@
 #define LB_PLACES 8
 #define LB_RING 65537    /* slots, a prime (Maglev, NSDI 2016, section 3.4) */
 #define LB_MEMBERS 4096  /* backends of one VIP */
-#define LB_FRAGS 16384
+#define LB_FRAGS 4096    /* a power of two */
 #define LB_PORT 6080     /* GUE, IANA */
 
 #define LB_KEYS 12
@@ -94,10 +98,14 @@ struct lb_vip {
 	__u64 idle_us;     /* as asked for */
 	__u64 since;       /* CLOCK_REALTIME, seconds */
 	__u64 gone_packets, gone_bytes, gone_flows; /* of backends that were removed */
-	__u64 reserved[6];
+	__u64 going_packets, going_bytes, going_flows; /* what gone_* will be when going is 0 again */
+	__u32 going;       /* the backend whose counts are being added to gone_* */
+	__u32 reserved;
+	__u64 spare[2];
 };
 
-enum lb_state { LB_FREE, LB_ALIVE, LB_DEAD };
+/* LB_GONE: is being removed; to packets the same as LB_DEAD. */
+enum lb_state { LB_FREE, LB_ALIVE, LB_DEAD, LB_GONE };
 enum lb_admin { LB_UP, LB_DRAIN, LB_DOWN };           /* what the operator said */
 enum lb_healthy { LB_UNKNOWN, LB_HEALTHY, LB_SICK };  /* what probes said */
 
@@ -125,7 +133,9 @@ struct lb_member {
 /* slot: backend numbers, 0 where nobody takes flows. */
 struct lb_ring {
 	__u32 n;           /* members, in ascending order of their addresses */
+	__u32 seed, flags; /* the VIP's */
 	__u32 reserved;
+	__u64 idle_us;
 	struct lb_member member[LB_MEMBERS];
 	__u16 slot[LB_RING];
 	__u16 pad[3];
@@ -136,9 +146,10 @@ struct lb_ring {
  *
  *   63..32 tag of the flow, not 0   31..16 backend   15..14 enum lb_flow   13..0 tick
  *
- * 0 is empty. New flows are put only into the last LB_PROBATION ways, in place of the oldest;
- * a later packet that is no SYN moves a flow to the others: a flood of SYNs evicts nobody
- * who was heard of twice. An entry does not tell who the client is.
+ * 0 is empty. New flows are put only into the last LB_PROBATION ways, in place of new ones:
+ * only a later packet that is no SYN makes a flow established, which may be in any way but the
+ * last. So a flood of SYNs evicts nobody who was heard of twice. An entry does not tell who the
+ * client is.
  */
 #define LB_WAYS 8
 #define LB_PROBATION 2
@@ -157,18 +168,17 @@ struct lb_bucket {
 #define LB_ENTRY_TICK(e) ((__u32)(e) & LB_TICKS)
 #define LB_AGE(now, e) (((now) - (__u32)(e)) & LB_TICKS) /* in ticks */
 
-/* word[0]: MAC in the upper 48 bits, tick (16 bits) of when the kernel was asked; word[1]:
- * ifindex in the upper half, the lower half of the MAC again: where it differs the two words
- * are not of one answer. */
+/* The next hop's MAC (word[0]), ours (word[1]; as in memory, from its lowest byte on) and the
+ * ifindex (word[2]), in the upper 48 bits; in the lower 16 of each the tick of when the kernel
+ * was asked, which tells words of different answers apart. All 0: it was not. */
 struct lb_hop {
-	__u64 word[2];
+	__u64 word[3];
 };
+#define LB_HOP_TICKS 1 /* older ones are asked for anew */
 
-struct lb_frag {
-	__u32 src[4], dst[4];
-	__be32 id;
-	__u32 proto;
-};
+/* A word of frags, at (hash & LB_FRAGS - 1): 63..32 tag   31..16 backend, 0: passed on to this
+ * host   15..0 tick. */
+#define LB_FRAG_TICKS 30
 
 /* Packets for a backend, and their octets from the inner IP header on. */
 struct lb_stat {
@@ -220,10 +230,9 @@ _Static_assert(sizeof(struct lb_place) == 64, "ABI");
 _Static_assert(sizeof(struct lb_key) == 20, "ABI");
 _Static_assert(sizeof(struct lb_vip) == 128, "ABI");
 _Static_assert(sizeof(struct lb_backend) == 64, "ABI");
-_Static_assert(sizeof(struct lb_ring) == 8 + 8 * LB_MEMBERS + 2 * LB_RING + 6, "ABI");
+_Static_assert(sizeof(struct lb_ring) == 24 + 8 * LB_MEMBERS + 2 * LB_RING + 6, "ABI");
 _Static_assert(sizeof(struct lb_bucket) == 64, "ABI");
-_Static_assert(sizeof(struct lb_hop) == 16, "ABI");
-_Static_assert(sizeof(struct lb_frag) == 40, "ABI");
+_Static_assert(sizeof(struct lb_hop) == 24, "ABI");
 _Static_assert(sizeof(struct lb_stat) == 32, "ABI");
 _Static_assert(sizeof(struct lb_vip_stat) == 128, "ABI");
 _Static_assert(sizeof(struct lb_health) == 128, "ABI");

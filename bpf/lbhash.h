@@ -70,6 +70,12 @@ LB_INLINE __u64 lb_client_hash(const struct lb_flow_id *f, __u32 vip, const __u3
 	return lb_finish(lb_product(vip + key[0], ~key[1]) + lb_nh(f->src, key + 4));
 }
 
+/* Of a fragment's datagram. */
+LB_INLINE __u64 lb_frag_hash(const struct lb_flow_id *f, __be32 id, const __u32 key[LB_KEYS])
+{
+	return lb_finish(lb_product(id + key[1], ~key[0]) + lb_nh(f->src, key + 4) + lb_nh(f->dst, key + 8));
+}
+
 /* The slot of a ring, in 0..LB_RING-1: by source address and both ports; sticky: by the
  * address alone. Every VIP has its own ring: its address and protocol are left out. */
 LB_INLINE __u32 lb_ring_slot(const struct lb_flow_id *f, __u32 seed, int is_sticky, int is_v4)

@@ -4,6 +4,7 @@
 
 #include "args.h"
 #include "out.h"
+#include "parse.h"
 #include "run.h"
 
 enum {
@@ -28,6 +29,7 @@ struct cmd {
 extern const struct cmd chain_cmds[];
 extern const struct cmd limit_cmds[];
 extern const struct cmd flows_cmds[];
+extern const struct cmd lb_cmds[];
 extern const struct cmd agent_cmds[];
 
 /* flows.c reads the words, these answer. instance NULL: the default one, which need not
@@ -42,6 +44,38 @@ must_use int flows_show_print(const struct run *run, const char *instance, const
 must_use int flows_top_run(const struct run *run, const char *instance, struct flow_query *q); /* flowtop.c */
 must_use int flows_stats_print(const struct run *run, const char *instance); /* flowstats.c */
 must_use int flows_collectors_print(const struct run *run, const char *instance);
+
+extern const struct cmd lb_health_cmds[]; /* lbhealth.c: below lb */
+/* lb.c has the table; what reads the load balancer is here. */
+struct lb_client {
+	struct addr addr;
+	__u16 port;
+};
+struct lb_view_params {
+	char instance[NAME_LEN];
+	struct vip vip;         /* proto 0: not given */
+	struct addr backend;    /* unspecified: not given */
+	__u64 interval_us;
+	struct lb_client client;
+	struct iface dev;
+};
+extern const struct arg lb_list_args[], lb_vip_list_args[], lb_vip_show_args[], lb_backend_list_args[]; /* lblist.c */
+extern const struct arg lb_stats_args[]; /* lbstats.c */
+extern const struct arg lb_flows_args[]; /* lbflows.c: list and purge */
+extern const struct arg lb_which_args[], lb_doctor_args[]; /* lbflows.c, lbdoctor.c */
+must_use int lb_list(struct run *run, const void *params, __u64 given);
+must_use int lb_vip_list(struct run *run, const void *params, __u64 given);
+must_use int lb_vip_show(struct run *run, const void *params, __u64 given);
+must_use int lb_backend_list(struct run *run, const void *params, __u64 given);
+must_use int lb_stats(struct run *run, const void *params, __u64 given);
+must_use int lb_flows_list(struct run *run, const void *params, __u64 given);
+must_use int lb_flows_purge_run(struct run *run, const void *params, __u64 given);
+must_use int lb_which_run(struct run *run, const void *params, __u64 given);
+must_use int lb_doctor(struct run *run, const void *params, __u64 given);
+/* Arguments of several commands: how they are read, and the VIPs and backends there are. */
+int lb_take_vip(const char *s, void *field, struct why *why);
+void lb_complete_vip(void);
+void lb_complete_backend(void);
 
 extern const struct cmd objects[]; /* main.c: the first words */
 

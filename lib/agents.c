@@ -633,6 +633,11 @@ int agent_disable(const struct run *run, const struct bpffs *b, const struct ifa
 /*
  * For programs.
  */
+int agent_keeps(const struct bpffs *b, const char *instance)
+{
+	return kf_has_dir(b, instance, "agent");
+}
+
 int agent_prepare(const struct bpffs *b, const char *instance, struct bpf_object *obj, const struct chain_id *at)
 {
 	auto_agents struct agents a = AGENTS_INIT;

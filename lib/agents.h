@@ -63,6 +63,8 @@ extern const char *const agent_at_words[];
 extern const char *const agent_hook_words[];
 extern const char *const agent_count_keys[]; /* by enum agent_count */
 
+/* kf.keeps: an agent's VIPs outlive its last member. */
+must_use int agent_keeps(const struct bpffs *b, const char *instance);
 /* kf.prepare. */
 struct bpf_object;
 must_use int agent_prepare(const struct bpffs *b, const char *instance, struct bpf_object *obj,

@@ -394,13 +394,15 @@ int chain_instance_members(const struct bpffs *b, const char *instance)
 }
 
 /* What a built-in function keeps for an operator outlives its members: settings in the
- * default instance, flows that no collector has yet (bpf/flow.h) and an agent's VIPs
- * (bpf/agent.h) in any. */
+ * default instance, and in any what the function says. */
 static int outlives_members(const struct bpffs *b, const char *instance)
 {
-	int has = kf_find(instance) ? 1 : kf_has_dir(b, instance, "collector");
+	int keeps = kf_find(instance) != NULL;
 
-	return has ? has : kf_has_dir(b, instance, "agent");
+	for (const struct kf *const *kf = kf_all; !keeps && *kf; kf++)
+		if ((*kf)->keeps)
+			keeps = (*kf)->keeps(b, instance);
+	return keeps;
 }
 
 static int sweep_instance(const struct bpffs *b, const char *instance)

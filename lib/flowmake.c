@@ -189,6 +189,11 @@ int flowtable_remove(const struct run *run, const struct bpffs *b, const char *i
 	return ret ? fail_errno(ret, "cannot remove %s/%s", b->dir, dir) : 0;
 }
 
+int flowtable_keeps(const struct bpffs *b, const char *instance)
+{
+	return kf_has_dir(b, instance, "collector");
+}
+
 /*
  * For the program.
  */

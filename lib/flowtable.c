@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "flowmaps.h"
 #include "flowtable.h"
 #include "run.h"
@@ -249,21 +249,6 @@ int flowtable_open(const struct bpffs *b, const char *instance, bool is_writable
 /*
  * The clock.
  */
-static int clock_prog(void)
-{
-	const struct bpf_insn code[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 6, .src_reg = 1 },
-		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_jiffies64 },
-		{ .code = BPF_STX | BPF_MEM | BPF_W, .dst_reg = 6, .src_reg = 0, .off = offsetof(struct __sk_buff, cb[0]) },
-		{ .code = BPF_ALU64 | BPF_RSH | BPF_K, .dst_reg = 0, .imm = 32 },
-		{ .code = BPF_STX | BPF_MEM | BPF_W, .dst_reg = 6, .src_reg = 0, .off = offsetof(struct __sk_buff, cb[1]) },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0 },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-
-	return bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "l3af_clock", "GPL", code, sizeof(code) / sizeof(code[0]), NULL);
-}
-
 static __u64 realtime_tick_ns(void)
 {
 	struct timespec now;
@@ -272,32 +257,17 @@ static __u64 realtime_tick_ns(void)
 	return (__u64)now.tv_sec * 1000000000 + (__u64)now.tv_nsec;
 }
 
-/* The kernel's context may be longer than the one known here: room for it. */
-static int read_jiffies(int prog, __u64 *jiffies)
-{
-	union { struct __sk_buff skb; char room[1024]; } out = { .room = { 0 } };
-	char frame[64] = { 0 };
-	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1,
-		    .ctx_out = &out, .ctx_size_out = sizeof(out));
-	int err = bpf_prog_test_run_opts(prog, &o);
-
-	*jiffies = out.skb.cb[0] | (__u64)out.skb.cb[1] << 32;
-	return err;
-}
-
 /* Jiffies and the coarse clock move on at the same tick: read both within one, so that
  * a jiffy is the same time whenever it is converted. */
 int flow_clock_read(struct flowtable *t)
 {
-	auto_fd int prog = clock_prog();
-	struct timespec tick;
+	auto_fd int prog = clock_open();
 	int err = prog < 0 ? prog : 0;
 
-	clock_getres(CLOCK_REALTIME_COARSE, &tick);
-	t->tick_ns = (__u32)tick.tv_nsec;
+	t->tick_ns = clock_tick_ns();
 	for (int i = 0; !err && i < 100; i++) {
 		t->now_ns = realtime_tick_ns();
-		err = read_jiffies(prog, &t->now_jiffies);
+		err = clock_read(prog, &t->now_jiffies);
 		if (t->now_ns == realtime_tick_ns())
 			break;
 	}

@@ -67,6 +67,9 @@ must_use int flowtable_make(const struct bpffs *b, const char *instance, const s
  * or export from it. Prints its errors; not there: fine. */
 must_use int flowtable_remove(const struct run *run, const struct bpffs *b, const char *instance);
 
+/* 1: it has flows, which no collector may have yet: kf.keeps. */
+must_use int flowtable_keeps(const struct bpffs *b, const char *instance);
+
 /* Take an instance's or a collector's lock within run->wait_us; -E_LOCKED, printed. who
  * says whose: "instance flows", "collector 192.0.2.1:4739/udp". */
 must_use int flow_lock(const struct run *run, int fd, const char *who);

@@ -14,11 +14,13 @@
 #include "cleanup.h"
 #include "flowtable.h"
 #include "kf.h"
+#include "lbtable.h"
 #include "limits.h"
 
 #include "agent.skel.h"
 #include "connlimit.skel.h"
 #include "flows.skel.h"
+#include "lb.skel.h"
 #include "ratelimit.skel.h"
 
 int kf_probe_atomics(const char *what)
@@ -59,7 +61,7 @@ static const struct kf ratelimit = {
 	.name = "ratelimit",
 	.help = "at most so many new TCP connections per time",
 	.hooks = 1 << HOOK_XDP,
-	.bytes = ratelimit__elf_bytes,
+	.bytes = ratelimit_skel__elf_bytes,
 	.prepare = prepare_place,
 };
 
@@ -67,7 +69,7 @@ static const struct kf connlimit = {
 	.name = "connlimit",
 	.help = "at most so many TCP connections open at a time",
 	.hooks = 1 << HOOK_XDP,
-	.bytes = connlimit__elf_bytes,
+	.bytes = connlimit_skel__elf_bytes,
 	.prepare = prepare_place,
 	.instance_up = limits_watch,
 };
@@ -76,19 +78,30 @@ static const struct kf flows = {
 	.name = "flows",
 	.help = "count packets by flow, for export by IPFIX",
 	.hooks = 1 << HOOK_TC_INGRESS | 1 << HOOK_TC_EGRESS,
-	.bytes = flows__elf_bytes,
+	.bytes = flows_skel__elf_bytes,
 	.prepare = flowtable_prepare,
+	.keeps = flowtable_keeps,
+};
+
+static const struct kf lb = {
+	.name = "lb",
+	.help = "send connections to backends by GUE, which answer the client themselves",
+	.hooks = 1 << HOOK_XDP | 1 << HOOK_TC_EGRESS,
+	.bytes = lb_skel__elf_bytes,
+	.prepare = lb_prepare,
+	.keeps = lb_keeps,
 };
 
 static const struct kf agent = {
 	.name = AGENT_KF,
 	.help = "packets of a load balancer out of their tunnels",
 	.hooks = 1 << HOOK_XDP | 1 << HOOK_TC_INGRESS | 1 << HOOK_TC_EGRESS,
-	.bytes = agent__elf_bytes,
+	.bytes = agent_skel__elf_bytes,
 	.prepare = agent_prepare,
+	.keeps = agent_keeps,
 };
 
-const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &agent, NULL };
+const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &lb, &agent, NULL };
 
 const struct kf *kf_find(const char *name)
 {

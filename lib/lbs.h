@@ -10,6 +10,10 @@
 #include "chain.h"
 #include "lbtable.h"
 
+extern const char *const lb_sticky_words[];  /* by is_sticky; each list ends with NULL */
+extern const char *const lb_admin_words[];   /* by enum lb_admin */
+extern const char *const lb_healthy_words[]; /* by enum lb_healthy */
+
 struct lb_enable {
 	enum xdp_mode mode;
 	struct lb_sizes sizes;         /* 0: not given */
@@ -34,6 +38,9 @@ struct lb_vip_want {
 must_use int lb_vip_add(const struct run *run, struct lb *lb, const struct lb_vip_want *want);
 must_use int lb_vip_remove(const struct run *run, struct lb *lb, const struct vip *vip);
 
+/* The number of a live VIP, or -ENOENT, printed. */
+must_use int lb_vip_number(const struct lb *lb, const struct vip *vip);
+
 /* A backend as it should be; what is not given stays (or gets its default: weight 1, up). */
 struct lb_backend_want {
 	struct addr addr;
@@ -46,6 +53,9 @@ struct lb_backend_want {
  * those not there are made; else they are errors. */
 must_use int lb_backends_set(const struct run *run, struct lb *lb, const struct vip *vip,
 			     const struct lb_backend_want *want, int n, bool is_add);
+/* Wait until a backend has no flow, or as long as this. No lock is needed. -EBUSY, printed
+ * with how many are left; progress is shown on a terminal. */
+must_use int lb_drain_wait(struct lb *lb, const struct vip *vip, const struct addr *addr, __u64 wait_us);
 must_use int lb_backend_remove(const struct run *run, struct lb *lb, const struct vip *vip, const struct addr *addr);
 
 /* Forget flows: of a VIP (number, -1: all), of a backend (number, 0: all). *n counts them. */

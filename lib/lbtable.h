@@ -18,7 +18,7 @@ struct run;
 struct lb {
 	char instance[NAME_LEN];
 	const struct bpffs *b;
-	int vipkeys, rings, frags, stats, vipstats; /* maps; -1: not open */
+	int vipkeys, rings, stats, vipstats; /* maps; -1: not open */
 	bool is_writable;
 	struct lb_config *config;
 	struct lb_place *place;
@@ -26,16 +26,20 @@ struct lb {
 	struct lb_vip *vip;           /* config->vips of them */
 	struct lb_backend *backend;   /* config->backends */
 	struct lb_bucket *bucket;     /* config->buckets */
+	struct lb_hop *hop;           /* LB_PLACES * config->backends */
 	struct lb_health *health;
+	__u64 *frag;                  /* LB_FRAGS */
 	__u32 now;                    /* tick, when the instance was opened */
 };
-#define LB_INIT { .vipkeys = -1, .rings = -1, .frags = -1, .stats = -1, .vipstats = -1 }
+#define LB_INIT { .vipkeys = -1, .rings = -1, .stats = -1, .vipstats = -1 }
 void lb_close(struct lb *lb);
 #define auto_lb __attribute__((cleanup(lb_close)))
 
 #define LB_FLOWS_DEFAULT 1048576
 #define LB_VIPS_DEFAULT 512
 #define LB_BACKENDS_DEFAULT 4096
+#define LB_VIPS_MOST 16384
+#define LB_BACKENDS_MOST 65535
 struct lb_sizes {
 	__u32 flows, vips, backends;
 };
@@ -44,14 +48,30 @@ struct lb_sizes {
  * finishes what a killed run began (lb_settle). */
 must_use int lb_open(const struct run *run, const struct bpffs *b, const char *instance, bool is_writable,
 		     struct lb *lb);
+/* Read lb->now again. Prints nothing. */
+must_use int lb_now(struct lb *lb);
 /* Make an instance that is not there. All or nothing; prints its errors. */
 must_use int lb_make(const struct bpffs *b, const char *instance, const struct lb_sizes *sizes);
+struct lb_sizes lb_sizes_of(const struct lb *lb);
+/* As lb_make makes them: 0 becomes the default, flows a power of two. */
+struct lb_sizes lb_sizes_round(const struct lb_sizes *want);
+/* Has it a VIP, or an interface, which is there, beside place except (-1: none)? */
+bool lb_is_needed(const struct lb *lb, int except);
+/* The same of a name, which may be of no instance of lb: kf.keeps. */
+must_use int lb_keeps(const struct bpffs *b, const char *instance);
 /* Unpin it; nobody runs on it any more. Prints its errors. */
 must_use int lb_remove(const struct bpffs *b, const char *instance);
 
 /* The place of an interface in this network namespace: existing (then is_new is false), or
  * a free one, or one of an interface that is gone. Its number, or an error, printed. */
 must_use int lb_place(struct lb *lb, const struct chain_id *at, bool *is_new);
+
+/* What a new one is like, its ifindex left out. Prints its errors. */
+must_use int lb_place_defaults(const struct chain_id *at, struct lb_place *p);
+/* Its number, or -ENOENT. Prints nothing. */
+must_use int lb_place_find(const struct lb *lb, const struct chain_id *at);
+/* Can packets be balanced there? Only where they have Ethernet headers. Prints why not. */
+must_use int lb_check_iface(const struct iface *i);
 
 /* What the kernel function lb is given when it is loaded: kf.prepare. Makes the instance
  * and the place, with defaults, where they are not there. */
@@ -76,6 +96,8 @@ bool lb_is_usable(const struct lb_backend *b);
 must_use int lb_stat_read(const struct lb *lb, int backend, struct lb_stat *sum);
 must_use int lb_vip_stat_read(const struct lb *lb, int vip, struct lb_vip_stat *sum);
 
+/* Is this entry of the flow table a flow that is still remembered? */
+bool lb_is_flow(const struct lb *lb, __u64 entry);
 /* Flows of a backend by enum lb_flow, those that idle has forgotten left out. */
 struct lb_use {
 	__u32 flows[4];

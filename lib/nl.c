@@ -18,6 +18,7 @@
 
 #include "cleanup.h"
 #include "nl.h"
+#include "parse.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -109,6 +110,46 @@ int iface_is_ethernet(const struct iface *i)
 	int err = iface_ask(i, SIOCGIFHWADDR, &req);
 
 	return err ? err : req.ifr_hwaddr.sa_family == ARPHRD_ETHER || req.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK;
+}
+
+static bool address_read(const struct sockaddr *sa, bool is_v6, struct addr *a)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+
+	if (!sa || sa->sa_family != (is_v6 ? AF_INET6 : AF_INET))
+		return false;
+	*a = (struct addr){ { [10] = 0xff, [11] = 0xff } };
+	if (is_v6)
+		memcpy(a->b, &in6->sin6_addr, 16);
+	else
+		memcpy(a->b + 12, &in->sin_addr, 4);
+	return !addr_no_host(a);
+}
+
+int iface_address(const struct iface *i, bool is_v6, struct addr *a)
+{
+	struct ifaddrs *all;
+	bool is_there = false;
+
+	if (getifaddrs(&all))
+		return -errno;
+	for (const struct ifaddrs *at = all; at && !is_there; at = at->ifa_next)
+		is_there = !strcmp(at->ifa_name, i->name) && address_read(at->ifa_addr, is_v6, a);
+	freeifaddrs(all);
+	return is_there;
+}
+
+int iface_forwards(const struct iface *i, bool is_v6)
+{
+	char path[96], yes;
+	auto_fd int fd = -1;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv%d/conf/%s/forwarding", is_v6 ? 6 : 4, i->name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, &yes, 1);
+	return n < 0 ? -errno : n == 1 && yes != '0';
 }
 
 /* False: other hosts cannot send to it. */

@@ -24,6 +24,11 @@ must_use int iface_by_index(int index, struct iface *i);        /* 0, -ENODEV */
 must_use int iface_mtu(const struct iface *i, unsigned *mtu);
 /* 1: its packets have Ethernet headers; 0: they have not; or an error. */
 must_use int iface_is_ethernet(const struct iface *i);
+/* The first address of a family that other hosts reach it by: 1; 0: it has none; or an error. */
+struct addr;
+must_use int iface_address(const struct iface *i, bool is_v6, struct addr *a);
+/* 1: the kernel forwards what comes in there; 0: it does not; or an error. */
+must_use int iface_forwards(const struct iface *i, bool is_v6);
 /* 1: it is a tun or tap device, behind which is a program, mostly a virtual machine; 0: it is not. */
 must_use int iface_is_tap(const struct iface *i);
 /* Calls fn for each unicast address of this network namespace that other hosts can send to:

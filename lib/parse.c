@@ -633,6 +633,152 @@ int parse_endpoint(const char *s, struct endpoint *e, struct why *why)
 	return is_unspecified(&e->addr) ? wrong(why, "has an address that is no destination") : 0;
 }
 
+/*
+ * VIPs and their parts.
+ */
+static bool is_v4_byte(const struct addr *a, __u8 first, __u8 mask)
+{
+	return addr_is_v4(a) && (a->b[12] & mask) == first;
+}
+
+static bool is_loopback(const struct addr *a)
+{
+	static const struct addr v6 = { { [15] = 1 } };
+
+	return is_v4_byte(a, 127, 0xff) || !memcmp(a, &v6, sizeof(v6));
+}
+
+const char *addr_no_host(const struct addr *a)
+{
+	if (is_v4_byte(a, 0, 0xff) || is_unspecified(a))
+		return "is no host's address";
+	if (is_v4_byte(a, 0xe0, 0xf0) || (!addr_is_v4(a) && a->b[0] == 0xff))
+		return "is a multicast address";
+	if (is_v4_byte(a, 0xf0, 0xf0))
+		return "is no host's address";
+	if (is_loopback(a))
+		return "is a loopback address";
+	if (!addr_is_v4(a) && is_link_local(a))
+		return "is a link-local address";
+	return NULL;
+}
+
+int parse_host(const char *s, struct addr *a, struct why *why)
+{
+	const char *what;
+
+	if (parse_addr(s, a, why))
+		return -E_USAGE;
+	what = addr_no_host(a);
+	return what ? wrong(why, "%s", what) : 0;
+}
+
+/* s up to end, which is not in it: ADDR:PORT, [ADDR]:PORT, and with may_lack_port ADDR and
+ * [ADDR], which are port 0. */
+static int addr_port_read(const char *s, const char *end, bool may_lack_port, struct addr *a, __u16 *port)
+{
+	bool is_bracketed = s[0] == '[';
+	const char *close = is_bracketed ? memchr(s, ']', (size_t)(end - s)) : NULL, *colon;
+	char text[INET6_ADDRSTRLEN] = "";
+	__u64 number = 0;
+
+	if (is_bracketed && !close)
+		return -EINVAL;
+	colon = memchr(is_bracketed ? close : s, ':', (size_t)(end - (is_bracketed ? close : s)));
+	if (colon && !is_bracketed && memchr(colon + 1, ':', (size_t)(end - colon - 1)))
+		colon = NULL; /* an IPv6 address */
+	s += is_bracketed;
+	if (!close)
+		close = colon ? colon : end;
+	if ((size_t)(close - s) >= sizeof(text) || (is_bracketed && close + 1 != (colon ? colon : end)))
+		return -EINVAL;
+	memcpy(text, s, (size_t)(close - s));
+	if (addr_read(text, a) || (is_bracketed && !strchr(text, ':')))
+		return -EINVAL;
+	if (colon && (colon++, number_read(&colon, &number) || colon != end || number < 1 || number > 65535))
+		return -ERANGE;
+	*port = (__u16)number;
+	return colon || may_lack_port ? 0 : -EINVAL;
+}
+
+int parse_vip(const char *s, struct vip *v, struct why *why)
+{
+	const char *slash = strrchr(s, '/'), *what;
+	bool is_tcp = slash && !strcmp(slash, "/tcp");
+	int err;
+
+	*v = (struct vip){ .proto = is_tcp ? IPPROTO_TCP : IPPROTO_UDP };
+	if (!slash || (!is_tcp && strcmp(slash, "/udp")))
+		return wrong(why, "is not ADDR:PORT/tcp, ADDR:PORT/udp or, for any port, ADDR/tcp or ADDR/udp");
+	err = addr_port_read(s, slash, true, &v->addr, &v->port);
+	if (err == -ERANGE)
+		return wrong(why, "has no port in 1..65535");
+	if (err)
+		return wrong(why, "has no IPv4 or IPv6 address, as 192.0.2.1:80%s or [2001:db8::1]:80%s", slash, slash);
+	what = addr_no_host(&v->addr);
+	return what ? wrong(why, "cannot be a VIP: it %s", what) : 0;
+}
+
+int parse_addr_port(const char *s, struct addr *a, __u16 *port, struct why *why)
+{
+	int err = addr_port_read(s, s + strlen(s), false, a, port);
+
+	if (err == -ERANGE)
+		return wrong(why, "has no port in 1..65535");
+	return err ? wrong(why, "is not ADDR:PORT, as 192.0.2.7:40000 or [2001:db8::7]:40000") : 0;
+}
+
+static int hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+int parse_mac(const char *s, __u8 mac[6], struct why *why)
+{
+	static const __u8 none[6];
+
+	for (int i = 0; i < 6; i++, s += 3) {
+		int high = hex_digit(s[0]), low = high < 0 ? -1 : hex_digit(s[1]);
+
+		if (low < 0 || s[2] != (i < 5 ? ':' : '\0'))
+			return wrong(why, "is not a MAC address, as 02:00:5e:10:00:01");
+		mac[i] = (__u8)(high << 4 | low);
+	}
+	if (mac[0] & 1 || !memcmp(mac, none, 6))
+		return wrong(why, "is not the MAC address of one host");
+	return 0;
+}
+
+const char *format_addr_port(const struct addr *a, __u16 port, char *buf, size_t size)
+{
+	char addr[INET6_ADDRSTRLEN];
+
+	format_addr(a, addr, sizeof(addr));
+	snprintf(buf, size, strchr(addr, ':') ? "[%s]:%u" : "%s:%u", addr, port);
+	return buf;
+}
+
+const char *format_vip(const struct vip *v, char *buf, size_t size)
+{
+	char addr[INET6_ADDRSTRLEN + sizeof("[]:65535")];
+
+	if (v->port)
+		format_addr_port(&v->addr, v->port, addr, sizeof(addr));
+	else
+		format_addr(&v->addr, addr, sizeof(addr));
+	snprintf(buf, size, "%s/%s", addr, v->proto == IPPROTO_TCP ? "tcp" : "udp");
+	return buf;
+}
+
+const char *format_mac(const __u8 mac[6], char *buf, size_t size)
+{
+	snprintf(buf, size, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+	return buf;
+}
+
 #define NEAREST_LEN 24
 
 static int least(int a, int b)

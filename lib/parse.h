@@ -92,6 +92,10 @@ must_use int parse_vlan(const char *s, int *vid, struct why *why);
 /* "tcp/10.0.0.1:1000-10.0.0.2:80", "udp/[fd00::1]:53-[fd00::2]:999",
  * "icmp/10.0.0.1-10.0.0.2/8.0", "gre/10.0.0.1-10.0.0.2". */
 must_use int parse_flow(const char *s, struct flow_tuple *f, struct why *why);
+/* An address that one host can have: not multicast, loopback, link-local, unspecified. */
+must_use int parse_host(const char *s, struct addr *a, struct why *why);
+/* Why it is none ("is a multicast address"), or NULL. */
+const char *addr_no_host(const struct addr *a);
 must_use int parse_vip(const char *s, struct vip *v, struct why *why);
 /* "192.0.2.7:40000", "[2001:db8::7]:40000" */
 must_use int parse_addr_port(const char *s, struct addr *a, __u16 *port, struct why *why);

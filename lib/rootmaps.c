@@ -81,7 +81,7 @@ const char *root_name(enum hook hook)
 struct bpf_object *root_object_open(enum hook hook)
 {
 	size_t size;
-	const void *bytes = hook == HOOK_XDP ? root_xdp__elf_bytes(&size) : root_tc__elf_bytes(&size);
+	const void *bytes = hook == HOOK_XDP ? root_xdp_skel__elf_bytes(&size) : root_tc_skel__elf_bytes(&size);
 	struct bpf_object *obj = bpf_object__open_mem(bytes, size, NULL);
 	enum bpf_prog_type type = hook == HOOK_XDP ? BPF_PROG_TYPE_XDP : BPF_PROG_TYPE_SCHED_CLS;
 	struct bpf_program *prog;
