@@ -116,6 +116,11 @@ $(B)/tests/lbpkt: tests/lbpkt.c tests/bpf/lbharness.h $(LIBOBJ)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LDLIBS)
 
+$(B)/tests/benchlb: tests/benchlb.c tests/bpf/lbharness.h $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LDLIBS)
+
 $(B)/tests/flowsend: tests/flowsend.c
 	@mkdir -p $(@D)
 	$(call say,CC)
