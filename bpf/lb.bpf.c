@@ -492,6 +492,7 @@ static __always_inline int lb_known4(struct xdp_md *ctx, void *data, void *end)
 	const __u32 *w;
 	__be16 id, df;
 	int verdict;
+	__u64 len;
 
 	k.f.dst[2] = bpf_htonl(0xffff);
 	k.f.dst[3] = ip->daddr;
@@ -503,8 +504,8 @@ static __always_inline int lb_known4(struct xdp_md *ctx, void *data, void *end)
 	k.f.src[2] = bpf_htonl(0xffff);
 	k.f.src[3] = ip->saddr;
 	k.f.proto = ip->protocol;
-	k.len = bpf_ntohs(ip->tot_len);
-	if (k.len < sizeof(*ip) || (void *)ip + k.len > end || !known_l4(&k, ip + 1, k.len - sizeof(*ip)))
+	k.len = len = length_read(ip->tot_len);
+	if (k.len < sizeof(*ip) || (void *)ip + len > end || !known_l4(&k, ip + 1, k.len - sizeof(*ip)))
 		return ODD;
 	k.o.tos = ip->tos;
 	k.o.len = k.len;
@@ -534,6 +535,7 @@ static __always_inline int lb_known6(struct xdp_md *ctx, void *data, void *end)
 	struct known k = { 0 };
 	__u32 l4_len;
 	int verdict;
+	__u64 len;
 
 	__builtin_memcpy(k.f.dst, &ip->daddr, 16);
 	if (!is_maybe_vip(k.f.dst))
@@ -541,9 +543,10 @@ static __always_inline int lb_known6(struct xdp_md *ctx, void *data, void *end)
 	w = (void *)ip;
 	__builtin_memcpy(k.f.src, &ip->saddr, 16);
 	k.f.proto = ip->nexthdr;
-	l4_len = bpf_ntohs(ip->payload_len);
+	len = length_read(ip->payload_len);
+	l4_len = len;
 	k.len = sizeof(*ip) + l4_len;
-	if (ip->version != 6 || *(__u8 *)data & 1 || (void *)ip + k.len > end || !known_l4(&k, ip + 1, l4_len))
+	if (ip->version != 6 || *(__u8 *)data & 1 || (void *)(ip + 1) + len > end || !known_l4(&k, ip + 1, l4_len))
 		return ODD;
 	k.o.tos = ip->priority << 4 | ip->flow_lbl[0] >> 4;
 	k.o.len = k.len;

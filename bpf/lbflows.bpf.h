@@ -27,6 +27,7 @@ static __always_inline volatile __u64 *way_guess(struct lb_bucket *b, __u32 tag)
 		barrier_var(mask);
 		at |= mask & i;
 	}
+	barrier_var(at); /* so that it is bounded after that */
 	return way + (at & (LB_WAYS - 1));
 }
 
