@@ -64,8 +64,19 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
 
-tests: all test-objects $(B)/tests/oracle $(B)/tests/syn $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/lbpkt $(B)/tests/unit_window \
-	$(B)/tests/killat
+# Test programs: those on our library, those that need nothing of it, and the rest below
+LIBTESTS := \
+	benchlb \
+	flow \
+	lbpkt \
+	lbring \
+	lbsim
+PLAINTESTS := \
+	flowsend \
+	lbflood \
+	lbload \
+	syn
+tests: all test-objects $(patsubst %,$(B)/tests/%,$(LIBTESTS) $(PLAINTESTS) oracle killat unit_window)
 test-objects: $(TESTOBJ) $(FPOBJ)
 
 $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
@@ -101,30 +112,15 @@ $(B)/tests/killat: tests/tools/killat.c tests/tools/command.c tests/tools/comman
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^)
 
-$(B)/tests/syn: tests/syn.c
+$(LIBTESTS:%=$(B)/tests/%): $(B)/tests/%: tests/%.c $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/bpf $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c %.o,$^) $(LDLIBS) -lm
+
+$(PLAINTESTS:%=$(B)/tests/%): $(B)/tests/%: tests/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread -lbpf
-
-$(B)/tests/flow: tests/flow.c $(LIBOBJ)
-	@mkdir -p $(@D)
-	$(call say,LD)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
-
-$(B)/tests/lbpkt: tests/lbpkt.c tests/bpf/lbharness.h $(LIBOBJ)
-	@mkdir -p $(@D)
-	$(call say,LD)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LDLIBS)
-
-$(B)/tests/benchlb: tests/benchlb.c tests/bpf/lbharness.h $(LIBOBJ)
-	@mkdir -p $(@D)
-	$(call say,LD)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LDLIBS)
-
-$(B)/tests/flowsend: tests/flowsend.c
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread -lbpf
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< -pthread -lbpf
 
 $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	@mkdir -p $(@D)
@@ -141,8 +137,9 @@ bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flow $(B)/tests/flowsend $(B)/te
 
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
-	bats busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod libfixbuf-tools mandoc nfdump \
-	python3-minimal qemu-system-x86 shellcheck softflowd strace tshark util-linux xdp-tools xxd xz-utils zsh zstd
+	libcurl4-openssl-dev bats bird2 busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod \
+	libfixbuf-tools mandoc nfdump openssl python3-minimal qemu-system-x86 shellcheck softflowd strace tshark \
+	util-linux xdp-tools xxd xz-utils zsh zstd
 
 deps:
 	@have=$$(dpkg-query -W -f '$${db:Status-Status}:$${Package}\n' $(DEPS) 2>/dev/null | sed -n 's/^installed://p'); \
@@ -170,7 +167,7 @@ demo: deps
 clean:
 	rm -rf $(B)
 
--include $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d)
+-include $(patsubst %,$(B)/tests/%.d,$(LIBTESTS) $(PLAINTESTS)) $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d)
 
 .PHONY: all bench check check-vm clean demo deps test-objects tests
 .DELETE_ON_ERROR:
@@ -208,6 +205,7 @@ $(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
+$(B)/tests/unit_maglev: $(B)/lib/maglev.o
 $(B)/tests/unit_ipfix: $(addprefix $(B)/lib/,ipfix.o ipfixfields.o ipfixmessage.o ipfixoptions.o \
 	ipfixread.o)
 

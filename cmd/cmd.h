@@ -30,6 +30,7 @@ extern const struct cmd chain_cmds[];
 extern const struct cmd limit_cmds[];
 extern const struct cmd flows_cmds[];
 extern const struct cmd lb_cmds[];
+extern const struct cmd agent_cmds[];
 
 /* flows.c reads the words, these answer. instance NULL: the default one, which need not
  * be there; of stats and collectors: all. They print their errors. */
@@ -44,6 +45,7 @@ must_use int flows_top_run(const struct run *run, const char *instance, struct f
 must_use int flows_stats_print(const struct run *run, const char *instance); /* flowstats.c */
 must_use int flows_collectors_print(const struct run *run, const char *instance);
 
+extern const struct cmd lb_health_cmds[]; /* lbhealth.c: below lb */
 /* lb.c has the table; what reads the load balancer is here. */
 struct lb_client {
 	struct addr addr;

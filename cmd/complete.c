@@ -36,6 +36,15 @@ static void options_print(const struct cmd *c)
 			puts(o->arg.word);
 }
 
+/* Is its first word a keyword that is printed for itself? */
+static bool is_first_of_another(const struct arg *table, const struct arg *a)
+{
+	for (; table->word; table++)
+		if (!table->positional && arg_second(a, table->word))
+			return true;
+	return false;
+}
+
 static void keywords_print(const struct arg *table, __u64 given)
 {
 	int next = args_positional(table, given);
@@ -45,18 +54,24 @@ static void keywords_print(const struct arg *table, __u64 given)
 	if (next >= 0 && table[next].required)
 		return;
 	for (int i = 0; table[i].word; i++)
-		if (!table[i].positional && !strchr(table[i].word, ' ') && !ARG_GIVEN(given, table, i) &&
-		    args_rival(table, given, i) < 0)
-			puts(table[i].word);
+		if (!table[i].positional && (table[i].many || !ARG_GIVEN(given, table, i)) &&
+		    args_rival(table, given, i) < 0 && !is_first_of_another(table, &table[i]))
+			printf("%.*s\n", (int)strcspn(table[i].word, " "), table[i].word);
+}
+
+/* The second words of keywords that begin with this one. */
+static void seconds_print(const struct arg *table, const char *first)
+{
+	for (; table->word; table++)
+		if (arg_second(table, first))
+			puts(arg_second(table, first));
 }
 
 /* What may follow a keyword: its value, or the second word of a longer one. */
 static void after_keyword(const struct arg *table, int i)
 {
 	value_print(&table[i]);
-	for (const struct arg *a = table; a->word; a++)
-		if (arg_second(a, table[i].word))
-			puts(arg_second(a, table[i].word));
+	seconds_print(table, table[i].word);
 }
 
 /* After the words of argv, the last of which is not complete. */
@@ -68,6 +83,8 @@ static void args_complete(const struct arg *table, int argc, char **argv)
 	while (*argv) {
 		int words, i = args_find(table, given, argv, &words);
 
+		if (i < 0 && !argv[1])
+			seconds_print(table, argv[0]);
 		if (i < 0)
 			return;
 		given |= 1ULL << i;

@@ -92,7 +92,7 @@ static const struct arg enable_args[] = {
 	[E_VIPS] = { .word = "vips", .type = ARG_U32, .offset = FIELD(vips), .meta = "N", .min = 1, .max = LB_VIPS_MOST,
 		     .help = "room for so many VIPs; default 512" },
 	[E_BACKENDS] = { .word = "backends", .type = ARG_U32, .offset = FIELD(backends), .meta = "N", .min = 1,
-			 .max = LB_BACKENDS_MOST, .help = "room for so many backends of all VIPs; default 4095" },
+			 .max = LB_BACKENDS_MOST, .help = "room for so many backends of all VIPs; default 2048" },
 	[E_GATEWAY] = { .word = "gateway", .type = ARG_CUSTOM, .offset = FIELD(gateway), .meta = "MAC|auto",
 			.parse = take_gateway, .complete = complete_gateway,
 			.help = "next hop to all backends; default auto: the kernel's for each" },
@@ -150,7 +150,7 @@ static int enable(struct run *run, const void *params, __u64 given)
 	struct chain_id at;
 	struct lb_enable want = {
 		.mode = (enum xdp_mode)p->mode,
-		.sizes = { p->flows, p->vips, p->backends + !!p->backends },
+		.sizes = { p->flows, p->vips, p->backends },
 		.source4 = p->source,
 		.source6 = p->source6,
 		.has_source4 = ARG_GIVEN(given, enable_args, E_SOURCE),
@@ -264,6 +264,7 @@ static int backend_set(struct run *run, const void *params, __u64 given)
 	if (err || run->dry_run || !ARG_GIVEN(given, backend_set_args, B_WAIT))
 		return err;
 	bpffs_close(&b);
+	run->has_changed = true;
 	return lb_drain_wait(&lb, &p->vip, &p->addr, p->wait_us);
 }
 
@@ -330,6 +331,7 @@ const struct cmd lb_cmds[] = {
 	{ .word = "flows", .help = "the table of flows", .sub = flows_sub },
 	{ .word = "which", .help = "the backend that a client gets, and why", .args = lb_which_args, LOOK,
 	  .fn = lb_which_run, .flags = CMD_JSON, .example = "l3afctl lb which 198.51.100.7:40000 192.0.2.80:443/tcp" },
+	{ .word = "health", .help = "probes: who is sick gets no new flows", .sub = lb_health_cmds },
 	{ .word = "doctor", .help = "what would keep packets from arriving", .args = lb_doctor_args, LOOK,
 	  .fn = lb_doctor, .flags = CMD_JSON },
 	{ .word = NULL },

@@ -191,9 +191,14 @@ int lb_which_run(struct run *run, const void *params, __u64 given)
 	int err;
 
 	(void)given;
-	if (!p->vip.port)
-		return fail(-E_USAGE, "lb which: VIP: %s: which port? as in 192.0.2.1:80/tcp",
-			    format_vip(&p->vip, text, sizeof(text)));
+	if (!p->vip.port) {
+		struct vip one = p->vip;
+		char example[VIP_LEN];
+
+		one.port = 443;
+		return fail(-E_USAGE, "lb which: VIP: %s: to which port? as in %s",
+			    format_vip(&p->vip, text, sizeof(text)), format_vip(&one, example, sizeof(example)));
+	}
 	if (addr_is_v4(&p->client.addr) != addr_is_v4(&p->vip.addr))
 		return fail(-E_USAGE, "lb which: SRC:PORT and VIP: one is IPv4, one IPv6");
 	err = lb_view_which(run, instance_of(p), &p->client.addr, p->client.port, &p->vip, &w);

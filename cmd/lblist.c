@@ -25,7 +25,7 @@ void lb_complete_vip(void)
 	auto_lb_view struct lb_view v = LB_VIEW_INIT;
 	char text[VIP_LEN];
 
-	for (int i = 0; view_quietly(&v) && i < v.vips; i++)
+	for (int i = 0, n = view_quietly(&v) ? v.vips : 0; i < n; i++)
 		puts(format_vip(&v.vip[i].vip, text, sizeof(text)));
 }
 
@@ -34,7 +34,7 @@ void lb_complete_backend(void)
 	auto_lb_view struct lb_view v = LB_VIEW_INIT;
 	char text[64];
 
-	for (int i = 0; view_quietly(&v) && i < v.backends; i++)
+	for (int i = 0, n = view_quietly(&v) ? v.backends : 0; i < n; i++)
 		puts(format_addr(&v.backend[i].addr, text, sizeof(text)));
 }
 

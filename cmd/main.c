@@ -46,6 +46,7 @@ const struct cmd objects[] = {
 	{ .word = "limit", .help = "limits on new and on open TCP connections", .sub = limit_cmds },
 	{ .word = "flows", .help = "packets counted by flow, exported by IPFIX", .sub = flows_cmds },
 	{ .word = "lb", .help = "connections to VIPs balanced over backends", .sub = lb_cmds },
+	{ .word = "agent", .help = "a load balancer's packets out of their tunnels, on backends", .sub = agent_cmds },
 	{ .word = "version", .help = "version and built-in features", .fn = version_run, .flags = CMD_JSON },
 	{ .word = "help", .help = "explain an object or a command", .sub = objects },
 	{ 0 },
@@ -141,8 +142,11 @@ static int command_run(struct settings *s, const struct place *p, int argc, char
 		return err;
 	s->run.changes = changes;
 	err = c->fn(&s->run, params, given);
-	if (!err && c->flags & CMD_MUTATES)
-		err = changes_print(&s->run, changes);
+	if (c->flags & CMD_MUTATES && (!err || s->run.has_changed)) {
+		int unprinted = changes_print(&s->run, changes);
+
+		return err ? err : unprinted;
+	}
 	return err;
 }
 

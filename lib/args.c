@@ -205,12 +205,14 @@ static const struct arg *usage_item(const struct arg *a, char *buf, size_t size)
 {
 	const struct arg *first = a;
 	char text[ARG_TEXT_LEN];
-	bool is_many = first->group && a[1].word && a[1].group == first->group;
+	bool is_choice = first->group && a[1].word && a[1].group == first->group, is_many = first->many;
 
-	snprintf(buf, size, "%s%s", first->required ? is_many ? "(" : "" : "[", arg_text(a, text, sizeof(text)));
-	for (a++; a->word && first->group && a->group == first->group; a++)
+	snprintf(buf, size, "%s%s", first->required ? is_choice || is_many ? "(" : "" : "[", arg_text(a, text, sizeof(text)));
+	for (a++; a->word && first->group && a->group == first->group; a++) {
 		append(buf, size, " | %s", arg_text(a, text, sizeof(text)));
-	append(buf, size, "%s", first->required ? is_many ? ")" : "" : "]");
+		is_many |= a->many;
+	}
+	append(buf, size, "%s%s", first->required ? is_choice || is_many ? ")" : "" : "]", is_many ? "..." : "");
 	return a;
 }
 
@@ -244,7 +246,7 @@ static int arg_take(const char *of, const struct arg *table, char **argv, void *
 
 	if (i < 0)
 		return unknown_word(of, table, argv[0]);
-	if (ARG_GIVEN(*given, table, i))
+	if (ARG_GIVEN(*given, table, i) && !a->many)
 		return fail(-E_USAGE, "%s: %s is given twice", of, a->word);
 	rival = args_rival(table, *given, i);
 	if (rival >= 0)

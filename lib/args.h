@@ -44,9 +44,8 @@ struct iface {
 struct why;
 
 struct arg {
-	const char *word;   /* keyword, or for a positional argument its metavariable ("NAME");
-			     * of two words ("to file") only beside a keyword that is the first
-			     * of them ("to") */
+	const char *word;   /* keyword, of one or two words ("to file"), or for a positional
+			     * argument its metavariable ("NAME") */
 	enum arg_type type;
 	size_t offset;      /* of the field in the command's parameter struct */
 	const char *meta;   /* metavariable of the value ("IF"); ARG_ENUM derives it from words */
@@ -58,6 +57,8 @@ struct arg {
 	bool positional;    /* taken by position, before any keyword; an optional one gives
 			     * way to a keyword */
 	bool required;      /* in a group: one of the group is */
+	bool many;          /* may be given any number of times: ARG_CUSTOM, whose parser is
+			     * called for each */
 	int group;          /* >0: at most one argument of the same group may be given */
 };
 

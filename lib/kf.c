@@ -10,12 +10,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agents.h"
 #include "cleanup.h"
 #include "flowtable.h"
 #include "kf.h"
 #include "lbtable.h"
 #include "limits.h"
 
+#include "agent.skel.h"
 #include "connlimit.skel.h"
 #include "flows.skel.h"
 #include "lb.skel.h"
@@ -90,7 +92,16 @@ static const struct kf lb = {
 	.keeps = lb_keeps,
 };
 
-const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &lb, NULL };
+static const struct kf agent = {
+	.name = AGENT_KF,
+	.help = "packets of a load balancer out of their tunnels",
+	.hooks = 1 << HOOK_XDP | 1 << HOOK_TC_INGRESS | 1 << HOOK_TC_EGRESS,
+	.bytes = agent_skel__elf_bytes,
+	.prepare = agent_prepare,
+	.keeps = agent_keeps,
+};
+
+const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &lb, &agent, NULL };
 
 const struct kf *kf_find(const char *name)
 {

@@ -163,9 +163,8 @@ static void check_program(struct doctor *d, const struct site *s)
 		found(d, LB_BAD, "offload", s->dev, mend, "the card merges packets before XDP sees them (%s)",
 		      nic.has_lro ? "LRO" : "rx-gro-hw");
 	else if (!strcmp(nic.driver, "veth"))
-		found(d, LB_WARN, "offload", s->dev, NULL,
-		      "veth: what its peer sends from its own sockets has no whole checksum, and backends drop it: on the "
-		      "peer, ethtool -K IF tx off; and the peer needs an XDP program to take what is sent back");
+		found(d, LB_WARN, "offload", s->dev, "on its peer: ethtool -K IF tx off",
+		      "veth: its peer may send half-made checksums, which backends drop; and needs an XDP program itself");
 	else
 		found(d, LB_OK, "offload", s->dev, NULL, "nothing merges packets before XDP");
 }
@@ -329,9 +328,9 @@ static void check_vips(struct doctor *d)
 	if (!d->view.vips)
 		found(d, LB_WARN, "backends", d->instance, "l3afctl lb vip add VIP", "there is no VIP");
 	else if (usable == d->view.vips && !d->run->verbose)
-		found(d, LB_OK, "backends", d->instance, NULL, "all VIPs (%s) have backends that take new flows", count);
+		found(d, LB_OK, "backends", d->instance, NULL, "each of %s VIPs has backends that take new flows", count);
 	if (d->view.vips && foreign == d->view.vips)
-		found(d, LB_OK, "local", d->instance, NULL, "no VIP (of %s) is an address of this host", count);
+		found(d, LB_OK, "local", d->instance, NULL, "none of %s VIPs is an address of this host", count);
 }
 
 /*
@@ -341,6 +340,7 @@ struct asked {
 	struct site *site;
 	const struct lb_view_vip *vip;
 	const struct lb_view_backend *backend;
+	bool has_no_hop;
 };
 
 struct asking {
@@ -364,7 +364,7 @@ static int asking_fill(struct doctor *d, struct asking *a)
 				const struct lb_view_backend *b = &d->view.backend[d->view.vip[v].first + i];
 
 				if (b->rec.state == LB_ALIVE && !is_any(source_of(&d->site[s], &b->addr)))
-					a->list[a->n++] = (struct asked){ &d->site[s], &d->view.vip[v], b };
+					a->list[a->n++] = (struct asked){ &d->site[s], &d->view.vip[v], b, false };
 			}
 	return 0;
 }
@@ -385,13 +385,14 @@ static int ask_all(struct asking *a)
 	return lb_probe(a->probe, a->n);
 }
 
-static bool is_asked_before(const struct asking *a, int i)
+/* The same backend of another VIP; NULL: none before. */
+static const struct asked *asked_before(const struct asking *a, int i)
 {
 	for (int j = 0; j < i; j++)
 		if (a->list[j].site == a->list[i].site &&
 		    !memcmp(&a->list[j].backend->addr, &a->list[i].backend->addr, sizeof(struct addr)))
-			return true;
-	return false;
+			return &a->list[j];
+	return NULL;
 }
 
 static void check_mac(struct doctor *d, struct asking *a, const struct asked *q, const struct host_route *r,
@@ -413,8 +414,10 @@ static void check_mac(struct doctor *d, struct asking *a, const struct asked *q,
 		found(d, LB_OK, "nexthop", where, NULL, "%s (%s) dev %s", next, text, r->iface.name);
 }
 
-static void check_hop(struct doctor *d, struct asking *a, const struct asked *q)
+/* With a gateway's MAC given, what this host itself knows is no more than a hint. */
+static void check_hop(struct doctor *d, struct asking *a, struct asked *q)
 {
+	const enum lb_grade bad = is_fixed(q->site) ? LB_WARN : LB_BAD;
 	struct host_route r;
 	__u8 mac[6] = { 0 };
 	char where[64], next[64], mend[192];
@@ -422,25 +425,20 @@ static void check_hop(struct doctor *d, struct asking *a, const struct asked *q)
 
 	format_addr(&q->backend->addr, where, sizeof(where));
 	snprintf(mend, sizeof(mend), "ip route get %s", where);
-	if (err) {
-		found(d, LB_BAD, "nexthop", where, mend, "no route from %s: %s", q->site->dev, strerror(-err));
-		return;
-	}
-	if (r.type == RTN_LOCAL) {
-		found(d, LB_BAD, "nexthop", where, mend, "is an address of this host");
-		return;
-	}
-	if (r.type != RTN_UNICAST) {
-		found(d, LB_BAD, "nexthop", where, mend, "its route lets nothing through");
+	q->has_no_hop = true;
+	if (err || r.type != RTN_UNICAST) {
+		found(d, r.type == RTN_LOCAL ? LB_BAD : bad, "nexthop", where, mend, "%s", err ? strerror(-err) :
+		      r.type == RTN_LOCAL ? "is an address of this host" : "its route lets nothing through");
 		return;
 	}
 	is_known = host_neighbour(&r.iface, &r.next, mac);
 	format_addr(&r.next, next, sizeof(next));
 	snprintf(mend, sizeof(mend), "ip neigh show %s dev %s", next, r.iface.name);
+	q->has_no_hop = !is_known;
 	if (is_known < 0)
 		found(d, LB_WARN, "nexthop", where, mend, "its neighbour cannot be read: %s", strerror(-is_known));
 	else if (!is_known)
-		found(d, LB_BAD, "nexthop", where, mend, "%s on %s does not answer %s", next, r.iface.name,
+		found(d, bad, "nexthop", where, mend, "%s on %s does not answer %s", next, r.iface.name,
 		      addr_is_v4(&r.next) ? "ARP" : "neighbour solicitations");
 	else
 		check_mac(d, a, q, &r, mac, where);
@@ -488,6 +486,8 @@ static void check_answer(struct doctor *d, struct asking *a, const struct asked 
 		      "this source", p->port, vip);
 		return;
 	case LB_PROBE_UNREACHABLE:
+		if (q->has_no_hop)
+			return;
 		found(d, LB_BAD, "agent", where, NULL, "cannot be reached: %s", strerror(-p->err));
 		return;
 	case LB_PROBE_UNSENT:
@@ -496,6 +496,8 @@ static void check_answer(struct doctor *d, struct asking *a, const struct asked 
 	case LB_PROBE_SILENT:
 		if (is_healthy)
 			break;
+		if (q->has_no_hop)
+			return;
 		snprintf(mend, sizeof(mend), "l3afctl lb health run vip %s", vip);
 		found(d, LB_WARN, "agent", where, mend, "no answer of %s to an echo request through GUE: a firewall, no agent, "
 		      "or no route back", vip);
@@ -542,17 +544,22 @@ static int check_backends(struct doctor *d)
 	if (err)
 		return err == -EPERM ? fail(err, "lb doctor: cannot ask backends: needs CAP_NET_RAW") :
 				       fail_errno(err, "lb doctor: cannot ask backends");
-	for (int i = 0; i < a.n; i++)
-		if (!is_asked_before(&a, i)) {
-			check_hop(d, &a, &a.list[i]);
-			hops++;
+	for (int i = 0; i < a.n; i++) {
+		const struct asked *before = asked_before(&a, i);
+
+		if (before) {
+			a.list[i].has_no_hop = before->has_no_hop;
+			continue;
 		}
+		check_hop(d, &a, &a.list[i]);
+		hops++;
+	}
 	if (hops && hops == a.hops && !d->run->verbose)
-		found(d, LB_OK, "nexthop", d->instance, NULL, "known for all backends (%d)", hops);
+		found(d, LB_OK, "nexthop", d->instance, NULL, "known for each of %d backends", hops);
 	for (int i = 0; i < a.n; i++)
 		check_answer(d, &a, &a.list[i], &a.probe[i]);
 	if (a.n && a.n == a.answers && !d->run->verbose)
-		found(d, LB_OK, "agent", d->instance, NULL, "all backends (%d) take packets for their VIPs", a.n);
+		found(d, LB_OK, "agent", d->instance, NULL, "each of %d backends takes GUE for its VIP", a.n);
 	check_sick(d);
 	return 0;
 }

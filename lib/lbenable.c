@@ -137,13 +137,13 @@ static int check_size(const struct lb *lb, const char *what, __u32 is, __u32 wan
 
 static int check_sizes(const struct lb *lb, const struct lb_sizes *want)
 {
-	const struct lb_sizes s = lb_sizes_round(want);
-	int err = want->flows ? check_size(lb, "flows", lb->config->buckets * LB_WAYS, s.flows) : 0;
+	const struct lb_sizes s = lb_sizes_round(want), is = lb_sizes_of(lb);
+	int err = want->flows ? check_size(lb, "flows", is.flows, s.flows) : 0;
 
 	if (!err && want->vips)
-		err = check_size(lb, "vips", lb->config->vips, s.vips);
+		err = check_size(lb, "vips", is.vips, s.vips);
 	if (!err && want->backends)
-		err = check_size(lb, "backends", lb->config->backends - 1, s.backends - 1);
+		err = check_size(lb, "backends", is.backends, s.backends);
 	return err;
 }
 
@@ -226,7 +226,10 @@ static int place_new(const struct run *run, const struct bpffs *b, struct lb *lb
 			return place;
 		settings_take(&lb->place[place], want);
 	}
-	return chain_add(run, b, at, &req);
+	err = chain_add(run, b, at, &req);
+	if (!err && !run->dry_run)
+		lb->place[place].is_changing = 0;
+	return err;
 }
 
 static void warn_forwarding(const struct chain_id *at, const struct lb_enable *want)
@@ -312,6 +315,8 @@ int lb_disable(const struct run *run, const struct bpffs *b, const struct chain_
 	place = has ? lb_place_find(&lb, at) : -ENOENT;
 	if (place >= 0)
 		note_place(run, '-', at, instance);
+	if (place >= 0 && !run->dry_run)
+		lb.place[place].is_changing = 1;
 	if (r.instance[0])
 		err = chain_remove(run, b, at, LB_KF);
 	if (!err && has)

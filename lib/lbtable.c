@@ -33,7 +33,7 @@ const struct lb_map lb_maps[LB_MAPS] = {
 	[LB_MAP_HEALTH] = { "health", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct lb_health), BPF_F_MMAPABLE },
 };
 
-/* An address that is in use has two keys at most: the VIP's, and its own. */
+/* A VIP has two keys at most: its own, and its address's. Number 0 is no backend. */
 void lb_map_entries(const struct lb_sizes *s, __u32 entries[LB_MAPS])
 {
 	const __u32 all[LB_MAPS] = {
@@ -43,13 +43,13 @@ void lb_map_entries(const struct lb_sizes *s, __u32 entries[LB_MAPS])
 		[LB_MAP_VIPKEYS] = 2 * s->vips,
 		[LB_MAP_VIPS] = s->vips,
 		[LB_MAP_RINGS] = 2 * s->vips,
-		[LB_MAP_BACKENDS] = s->backends,
+		[LB_MAP_BACKENDS] = s->backends + 1,
 		[LB_MAP_FLOWS] = s->flows / LB_WAYS,
-		[LB_MAP_HOPS] = LB_PLACES * s->backends,
+		[LB_MAP_HOPS] = LB_PLACES * (s->backends + 1),
 		[LB_MAP_FRAGS] = LB_FRAGS,
-		[LB_MAP_STATS] = s->backends,
+		[LB_MAP_STATS] = s->backends + 1,
 		[LB_MAP_VIPSTATS] = s->vips,
-		[LB_MAP_HEALTH] = s->backends,
+		[LB_MAP_HEALTH] = s->backends + 1,
 	};
 
 	memcpy(entries, all, sizeof(all));
@@ -100,10 +100,18 @@ static int map_at(const struct lb *lb, enum lb_map_id id, __u32 entries, void **
 	return fd < 0 ? fd : lb_map_mmap(fd, id, entries, lb->is_writable, at);
 }
 
+struct lb_sizes lb_sizes_of(const struct lb *lb)
+{
+	return (struct lb_sizes){
+		.flows = lb->config->buckets * LB_WAYS,
+		.vips = lb->config->vips,
+		.backends = lb->config->backends - 1,
+	};
+}
+
 static void sizes_of(const struct lb *lb, __u32 entries[LB_MAPS])
 {
-	const struct lb_config *c = lb->config;
-	const struct lb_sizes s = { c->buckets * LB_WAYS, c->vips, c->backends };
+	const struct lb_sizes s = lb_sizes_of(lb);
 
 	lb_map_entries(&s, entries);
 }
@@ -204,12 +212,14 @@ static void warn_changing(const struct lb *lb)
 	}
 }
 
-static int map_all(const struct bpffs *b, const char *instance, struct lb *lb)
+static int map_all(const struct bpffs *b, const char *instance, bool is_writable, struct lb *lb)
 {
 	int ret = b->fd < 0 ? 0 : kf_has_dir(b, instance, ".");
 
+	*lb = (struct lb)LB_INIT;
 	snprintf(lb->instance, sizeof(lb->instance), "%s", instance);
 	lb->b = b;
+	lb->is_writable = is_writable;
 	if (ret <= 0)
 		return ret;
 	ret = open_config(lb);
@@ -218,32 +228,51 @@ static int map_all(const struct bpffs *b, const char *instance, struct lb *lb)
 	return ret ? ret : 1;
 }
 
-int lb_map(const struct bpffs *b, const char *instance, struct lb *lb)
+/* The places and all below. */
+static int settle(struct lb *lb)
 {
-	*lb = (struct lb)LB_INIT;
-	return map_all(b, instance, lb);
+	int err = lb_places_settle(lb);
+
+	if (!err)
+		err = lb_settle(lb);
+	return err ? fail_errno(err, "kf/%s: cannot complete what a killed run began", lb->instance) : 0;
+}
+
+int lb_map(const struct bpffs *b, const char *instance, bool is_writable, struct lb *lb)
+{
+	int ret = map_all(b, instance, is_writable, lb);
+
+	return ret < 0 ? open_failed(lb, ret) : ret;
 }
 
 int lb_open(const struct run *run, const struct bpffs *b, const char *instance, bool is_writable, struct lb *lb)
 {
-	int ret, err;
+	int ret = lb_map(b, instance, is_writable && !run->dry_run, lb), err = ret == 1 ? lb_now(lb) : 0;
 
-	*lb = (struct lb)LB_INIT;
-	lb->is_writable = is_writable && !run->dry_run;
-	ret = map_all(b, instance, lb);
-	err = ret == 1 ? lb_now(lb) : 0;
-	if (ret < 0 || err)
-		ret = open_failed(lb, err ? err : ret);
+	if (err)
+		ret = open_failed(lb, err);
 	if (ret == 1 && lb->is_writable) {
-		err = lb_settle(lb);
-		if (err)
-			ret = fail_errno(err, "kf/%s: cannot complete what a killed run began", lb->instance);
+		err = settle(lb);
+		ret = err ? err : 1;
+		if (!err)
+			lb_sweep(lb);
 	} else if (ret == 1) {
 		warn_changing(lb);
 	}
 	if (ret != 1)
 		lb_close(lb);
 	return ret;
+}
+
+/* Others have maps of these names, too: what is not ours is not kept for us. */
+int lb_keeps(const struct bpffs *b, const char *instance)
+{
+	auto_lb struct lb lb = LB_INIT;
+	int ret = map_all(b, instance, false, &lb);
+
+	if (ret == -EINVAL || ret == -ENOENT)
+		return 0;
+	return ret <= 0 ? ret : lb_is_needed(&lb, -1);
 }
 
 /*
@@ -321,7 +350,8 @@ bool lb_is_usable(const struct lb_backend *b)
 
 __u32 lb_ticks(const struct lb_config *config, __u64 us)
 {
-	return (__u32)((us + config->tick_us - 1) / config->tick_us);
+	/* an entry may be written just before the tick changes */
+	return us ? (__u32)((us + config->tick_us - 1) / config->tick_us) + 1 : 0;
 }
 
 /*

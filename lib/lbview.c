@@ -162,16 +162,6 @@ static int vips_read(const struct lb *lb, int only, struct lb_view *v)
 	return err;
 }
 
-static void warn_changing(const struct lb_view *v)
-{
-	char text[VIP_LEN];
-
-	for (int i = 0; i < v->vips; i++)
-		if (v->vip[i].rec.is_changing)
-			warn("VIP %s: a change of its backends was interrupted, what is listed of them may be as it was "
-			     "before or after; the next change finishes it", format_vip(&v->vip[i].vip, text, sizeof(text)));
-}
-
 static int no_instance(const char *instance)
 {
 	return fail(-ENOENT, "there is no load balancer %s; l3afctl lb enable dev IF instance %s makes it", instance,
@@ -211,10 +201,7 @@ int lb_view_read(const struct run *run, const char *instance, const struct vip *
 	if (vip && only < 0)
 		return only == -ENOENT ? no_vip(vip) : fail_errno(only, "the VIPs");
 	err = ret ? vips_read(&lb, only, v) : 0;
-	if (err)
-		return fail_errno(err, "the load balancer's counters");
-	warn_changing(v);
-	return 0;
+	return err ? fail_errno(err, "the load balancer's counters") : 0;
 }
 
 /*
@@ -320,7 +307,7 @@ static int which_fill(const struct lb *lb, struct lb_view_which *w)
 		return fail_errno(-ENOMEM, "lb which");
 	memcpy(&w->ring, lb->backend[a->ring].addr, sizeof(w->ring));
 	memcpy(&w->moved_from, lb->backend[a->moved_from].addr, sizeof(w->moved_from));
-	w->idle_us = (__u64)LB_AGE(lb->now, a->entry) * lb->config->tick_us;
+	w->idle_us = (__u64)lb_age(lb, a->entry) * lb->config->tick_us;
 	lb_count(lb, use);
 	return backend_read(lb, a->backend, use, &w->backend);
 }
@@ -355,18 +342,17 @@ static int purge_one(const struct run *run, struct lb *lb, int vip, int backend,
 	struct addr addr;
 	struct vip v;
 	__u64 n = 0;
-	int err = 0;
+	int err;
 
-	if (!run->dry_run)
-		err = lb_flows_purge(lb, vip, backend, &n);
-	for (__u32 i = 1; run->dry_run && i < lb->config->backends; i++)
+	for (__u32 i = 1; i < lb->config->backends; i++)
 		if (lb->backend[i].state != LB_FREE && lb->backend[i].vip == (__u32)vip &&
 		    (!backend || (int)i == backend))
 			n += lb_use_active(&use[i]) + use[i].flows[LB_CLIENT];
-	if (err)
-		return fail_errno(err, "the flow table");
 	if (!n)
 		return 0;
+	err = run->dry_run ? 0 : lb_flows_purge(lb, vip, backend, &n);
+	if (err)
+		return fail_errno(err, "the flow table");
 	lb_vip_get(lb, vip, &v);
 	change_add(run->changes, '-', "lb flows", format_vip(&v, text, sizeof(text)));
 	memcpy(&addr, lb->backend[backend].addr, sizeof(addr));
@@ -381,7 +367,7 @@ static int purge_all(const struct run *run, struct lb *lb, int only, const struc
 	auto_free struct lb_use *use = calloc(lb->config->backends, sizeof(*use));
 	int err = use ? 0 : fail_errno(-ENOMEM, "lb flows purge");
 
-	if (!err && run->dry_run)
+	if (!err)
 		lb_count(lb, use);
 	for (int i = 0; !err && i < (int)lb->config->vips; i++) {
 		int backend = 0;
@@ -451,7 +437,8 @@ static int place_look(const struct walk *w, const struct lb *lb, struct lb_view_
 
 	p->is_here = p->place->netns == w->self.id;
 	if (!p->is_here) {
-		snprintf(dev, 48, "%u@%llu", p->place->ifindex, p->place->netns);
+		p->is_gone = lb_place_is_gone(lb, p->place, &w->self);
+		snprintf(dev, 48, "%u@%llu%s", p->place->ifindex, p->place->netns, p->is_gone ? "(gone)" : "");
 		return 0;
 	}
 	err = iface_by_index((int)p->place->ifindex, &iface);

@@ -41,7 +41,7 @@ void lb_view_free(struct lb_view *v);
 #define auto_lb_view __attribute__((cleanup(lb_view_free)))
 
 /* instance NULL: the default one, which need not be there (then there are no VIPs); vip
- * NULL: all of them, else it has to be there. Warns of a change that was interrupted.
+ * NULL: all of them, else it has to be there.
  * Prints its errors. */
 must_use int lb_view_read(const struct run *run, const char *instance, const struct vip *vip, struct lb_view *v);
 must_use int lb_view_copy(const struct lb_view *v, struct lb_view *to);

@@ -31,7 +31,8 @@ static int fail_vip(int err, const struct lb *lb, const struct vip *vip)
 }
 
 /*
- * Keys: every VIP has its own, its address has one that says there is a VIP.
+ * Keys: every VIP has its own; an address has one that names a live VIP with it, at any moment
+ * that there is one.
  */
 static struct lb_key presence(const struct lb_key *key)
 {
@@ -42,9 +43,11 @@ static struct lb_key presence(const struct lb_key *key)
 	return p;
 }
 
-static int key_put(const struct lb *lb, const struct lb_key *key, __u32 number)
+static int key_put(const struct lb *lb, const struct lb_key *key, __u32 number, __u64 flags)
 {
-	return bpf_map_update_elem(lb->vipkeys, key, &number, BPF_ANY);
+	int err = bpf_map_update_elem(lb->vipkeys, key, &number, flags);
+
+	return err == -EEXIST ? 0 : err;
 }
 
 static int key_remove(const struct lb *lb, const struct lb_key *key)
@@ -58,10 +61,10 @@ static int keys_add(struct lb *lb, int number)
 {
 	const struct lb_key *key = &lb->vip[number].key, address = presence(key);
 	__u32 bit = lb_prefilter_bit(key->addr);
-	int err = key_put(lb, key, (__u32)number);
+	int err = key_put(lb, key, (__u32)number, BPF_ANY);
 
 	if (!err)
-		err = key_put(lb, &address, (__u32)number);
+		err = key_put(lb, &address, (__u32)number, BPF_NOEXIST);
 	if (!err)
 		__atomic_fetch_or(&lb->prefilter->word[bit / 64], 1ULL << (bit % 64), __ATOMIC_SEQ_CST);
 	return err;
@@ -82,16 +85,27 @@ static void prefilter_repair(struct lb *lb)
 			__atomic_store_n(&lb->prefilter->word[i], want.word[i], __ATOMIC_SEQ_CST);
 }
 
+/* The address's key names another VIP, if there is one; 1: there is. */
+static int address_pass_on(struct lb *lb, int number)
+{
+	const struct lb_key *key = &lb->vip[number].key, address = presence(key);
+	int err;
+
+	for (__u32 i = 0; i < lb->config->vips; i++)
+		if (lb->vip[i].is_live && i != (__u32)number && !memcmp(lb->vip[i].key.addr, key->addr, sizeof(key->addr))) {
+			err = key_put(lb, &address, i, BPF_ANY);
+			return err ? err : 1;
+		}
+	return 0;
+}
+
 static int keys_remove(struct lb *lb, int number)
 {
 	const struct lb_key *key = &lb->vip[number].key, address = presence(key);
-	int other = -1, err = key_remove(lb, key);
+	int err = key_remove(lb, key), has;
 
-	for (__u32 i = 0; i < lb->config->vips; i++)
-		if (lb->vip[i].is_live && !memcmp(lb->vip[i].key.addr, key->addr, sizeof(key->addr)))
-			other = (int)i;
-	if (!err)
-		err = other < 0 ? key_remove(lb, &address) : key_put(lb, &address, (__u32)other);
+	has = err ? err : address_pass_on(lb, number);
+	err = has ? has < 0 ? has : 0 : key_remove(lb, &address);
 	if (!err)
 		prefilter_repair(lb);
 	return err;
@@ -260,6 +274,9 @@ int lb_vip_remove(const struct run *run, struct lb *lb, const struct vip *vip)
 	note_vip(run, lb, '-', vip);
 	if (run->dry_run)
 		return 0;
+	err = address_pass_on(lb, number);
+	if (err < 0)
+		return fail_vip(err, lb, vip);
 	__atomic_store_n(&lb->vip[number].is_live, 0, __ATOMIC_SEQ_CST);
 	err = lb_vip_free(lb, number);
 	return err ? fail_vip(err, lb, vip) : 0;

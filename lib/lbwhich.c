@@ -11,37 +11,56 @@
 #include "lbmaps.h"
 #include "lbs.h"
 
-/* The entry of a tag that the packet path takes: the first in the bucket, whose backend is
- * alive and of this VIP, and that is not forgotten. */
-static __u64 entry_find(const struct lb *lb, __u64 hash, int vip, __u64 *dead)
+/* The packet path looks at the first entry of a tag alone. */
+static __u64 entry_find(const struct lb *lb, __u64 hash)
 {
 	const struct lb_bucket *bucket = &lb->bucket[hash & (lb->config->buckets - 1)];
 
 	for (int i = 0; i < LB_WAYS; i++) {
 		__u64 entry = __atomic_load_n(&bucket->way[i], __ATOMIC_RELAXED);
-		const struct lb_backend *b;
 
-		if (LB_ENTRY_TAG(entry) != lb_tag(hash) || !lb_is_flow(lb, entry))
-			continue;
-		b = &lb->backend[LB_ENTRY_BACKEND(entry)];
-		if (b->vip != (__u32)vip)
-			continue;
-		if (b->state == LB_ALIVE)
-			return entry;
-		*dead = entry;
+		if (LB_ENTRY_TAG(entry) == lb_tag(hash))
+			return lb_is_flow(lb, entry) ? entry : 0;
 	}
 	return 0;
 }
 
-static int slot_read(const struct lb *lb, int vip, __u32 slot, int *number)
+/* The flow's entry; one whose backend is down is told in moved_from. */
+static __u64 flow_find(const struct lb *lb, const struct lb_flow_id *f, bool is_v4, int vip, int *moved_from)
+{
+	__u64 entry = entry_find(lb, lb_flow_hash(f, lb->config->key, is_v4));
+	const struct lb_backend *b = &lb->backend[LB_ENTRY_BACKEND(entry)];
+
+	if (!entry || LB_ENTRY_FLOW(entry) == LB_CLIENT || b->vip != (__u32)vip)
+		return 0;
+	if (b->state == LB_ALIVE)
+		return entry;
+	*moved_from = LB_ENTRY_BACKEND(entry);
+	return 0;
+}
+
+/* A sticky VIP's client goes where it went before, unless that takes no new flows. */
+static __u64 client_find(const struct lb *lb, const struct lb_flow_id *f, int vip)
+{
+	__u64 entry = entry_find(lb, lb_client_hash(f, (__u32)vip, lb->config->key));
+	const struct lb_backend *b = &lb->backend[LB_ENTRY_BACKEND(entry)];
+
+	return LB_ENTRY_FLOW(entry) == LB_CLIENT && b->vip == (__u32)vip && b->state == LB_ALIVE && lb_is_usable(b) ?
+		entry : 0;
+}
+
+static int ring_ask(const struct lb *lb, int vip, const struct lb_flow_id *f, bool is_v4, struct lb_answer *answer)
 {
 	auto_free struct lb_set *set = malloc(sizeof(*set));
 	int err = set ? lb_set_read(lb, vip, set) : -ENOMEM;
 
 	if (!err && !set->has_slots)
 		err = lb_set_build(set);
-	*number = err ? 0 : set->slot[slot];
-	return err;
+	if (err)
+		return err;
+	answer->slot = lb_ring_slot(f, set->seed, set->flags & LB_STICKY, is_v4);
+	answer->ring = set->slot[answer->slot];
+	return 0;
 }
 
 int lb_which(const struct lb *lb, int vip, const struct addr *src, __u16 sport, __u16 dport,
@@ -53,27 +72,25 @@ int lb_which(const struct lb *lb, int vip, const struct addr *src, __u16 sport, 
 		.dport = v->key.port ? v->key.port : htobe16(dport),
 		.proto = v->key.proto,
 	};
-	bool is_v4 = addr_is_v4(src), is_sticky = v->flags & LB_STICKY;
-	__u64 dead = 0;
+	bool is_v4 = addr_is_v4(src);
 	int err;
 
 	memcpy(f.src, src, sizeof(f.src));
 	memcpy(f.dst, v->key.addr, sizeof(f.dst));
-	*answer = (struct lb_answer){ .by = LB_BY_FLOW, .slot = lb_ring_slot(&f, v->seed, is_sticky, is_v4) };
-	err = slot_read(lb, vip, answer->slot, &answer->ring);
+	*answer = (struct lb_answer){ .by = LB_BY_FLOW };
+	err = ring_ask(lb, vip, &f, is_v4, answer);
 	if (err)
 		return err;
-	answer->entry = entry_find(lb, lb_flow_hash(&f, lb->config->key, is_v4), vip, &dead);
-	if (!answer->entry && is_sticky) {
+	answer->entry = flow_find(lb, &f, is_v4, vip, &answer->moved_from);
+	if (!answer->entry && v->flags & LB_STICKY) {
 		answer->by = LB_BY_CLIENT;
-		answer->entry = entry_find(lb, lb_client_hash(&f, (__u32)vip, lb->config->key), vip, &dead);
+		answer->entry = client_find(lb, &f, vip);
 	}
-	answer->moved_from = answer->entry || !dead ? 0 : LB_ENTRY_BACKEND(dead);
-	if (answer->entry) {
-		answer->backend = LB_ENTRY_BACKEND(answer->entry);
+	answer->backend = LB_ENTRY_BACKEND(answer->entry);
+	if (answer->entry)
 		return 0;
-	}
-	answer->backend = answer->ring;
-	answer->by = answer->ring ? LB_BY_RING : LB_BY_NOBODY;
+	if (lb->backend[answer->ring].state == LB_ALIVE)
+		answer->backend = answer->ring;
+	answer->by = answer->backend ? LB_BY_RING : LB_BY_NOBODY;
 	return 0;
 }

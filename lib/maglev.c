@@ -14,6 +14,10 @@ struct walk {
 	__u16 value;
 };
 
+/* Of so few free slots the next one is found sooner by asking for the distance of each than
+ * by walking there: more than half of all steps would be those to the last 256. */
+#define FEW 256
+
 /* Backends of one weight take their turns together, in the order of their addresses: the
  * k-th at time k/weight. */
 struct group {
@@ -25,8 +29,12 @@ struct build {
 	struct walk *walk;
 	struct group *heap; /* the next turn first */
 	__u32 n, groups;
-	__u64 taken[LB_RING / 64 + 1]; /* bits: small enough for the first cache */
+	__u16 *slot;        /* 0: free */
+	__u32 left;         /* free slots */
+	__u32 free[FEW];    /* they, when they are few */
 };
+
+_Static_assert(LB_RING == 65537, "inverse() counts on it");
 
 static int by_addr(const void *a, const void *b)
 {
@@ -70,27 +78,75 @@ static void heap_sink(struct build *m, __u32 i)
 	m->heap[i] = moved;
 }
 
-static void slot_take(struct build *m, struct walk *w, __u16 slot[LB_RING])
+static __u32 multiply(__u32 a, __u32 b)
+{
+	return (__u32)((__u64)a * b % LB_RING);
+}
+
+/* By Fermat: a to the power LB_RING - 2, which is 16 ones. */
+static __u32 inverse(__u32 a)
+{
+	__u32 power = a;
+
+	for (int i = 1; i < 16; i++)
+		power = multiply(multiply(power, power), a);
+	return power;
+}
+
+static __u32 next_of_many(const struct build *m, const struct walk *w)
 {
 	__u32 at = w->at, skip = w->skip;
 
-	while (m->taken[at / 64] >> (at % 64) & 1) {
+	while (m->slot[at]) {
 		at += skip;
 		if (at >= LB_RING)
 			at -= LB_RING;
 	}
-	m->taken[at / 64] |= 1ULL << (at % 64);
-	slot[at] = w->value;
-	w->at = at;
+	return at;
 }
 
-static void fill(struct build *m, __u16 slot[LB_RING])
+/* The free slot that is the fewest steps ahead. */
+static __u32 next_of_few(struct build *m, const struct walk *w)
 {
-	for (__u32 left = LB_RING; left;) {
+	__u32 step = inverse(w->skip), nearest = 0, least = LB_RING, at;
+
+	for (__u32 i = 0; i < m->left; i++) {
+		__u32 steps = multiply(m->free[i] + LB_RING - w->at, step);
+
+		if (steps < least) {
+			least = steps;
+			nearest = i;
+		}
+	}
+	at = m->free[nearest];
+	m->free[nearest] = m->free[m->left - 1];
+	return at;
+}
+
+static void few_find(struct build *m)
+{
+	__u32 n = 0;
+
+	for (__u32 i = 0; i < LB_RING; i++)
+		if (!m->slot[i])
+			m->free[n++] = i;
+}
+
+static void slot_take(struct build *m, struct walk *w)
+{
+	w->at = m->left > FEW ? next_of_many(m, w) : next_of_few(m, w);
+	m->slot[w->at] = w->value;
+	if (--m->left == FEW)
+		few_find(m);
+}
+
+static void fill(struct build *m)
+{
+	while (m->left) {
 		struct group *g = &m->heap[0];
 
-		for (__u32 i = 0; i < g->n && left; i++, left--)
-			slot_take(m, &m->walk[g->first + i], slot);
+		for (__u32 i = 0; i < g->n && m->left; i++)
+			slot_take(m, &m->walk[g->first + i]);
 		g->turn++;
 		heap_sink(m, 0);
 	}
@@ -123,7 +179,7 @@ int maglev_build(struct maglev_backend *list, int n, __u32 seed, __u16 slot[LB_R
 	auto_free struct walk *walk = calloc((size_t)n + 1, sizeof(*walk));
 	auto_free struct group *heap = calloc((size_t)n + 1, sizeof(*heap));
 	auto_free struct ranked *order = calloc((size_t)n + 1, sizeof(*order));
-	struct build m = { .walk = walk, .heap = heap };
+	struct build m = { .walk = walk, .heap = heap, .slot = slot, .left = LB_RING };
 
 	if (!walk || !heap || !order)
 		return -ENOMEM;
@@ -131,13 +187,12 @@ int maglev_build(struct maglev_backend *list, int n, __u32 seed, __u16 slot[LB_R
 	for (int i = 0; i < n; i++)
 		if (list[i].weight)
 			order[m.n++] = (struct ranked){ list[i].weight, (__u16)i };
-	if (!m.n) {
-		memset(slot, 0, LB_RING * sizeof(*slot));
+	memset(slot, 0, LB_RING * sizeof(*slot));
+	if (!m.n)
 		return 0;
-	}
 	qsort(order, m.n, sizeof(*order), by_weight);
 	group_all(&m, list, order, seed);
 	/* descending weights at turn 1 are a heap already */
-	fill(&m, slot);
+	fill(&m);
 	return 0;
 }

@@ -12,7 +12,7 @@
 
 struct maglev_backend {
 	struct addr addr;  /* what is hashed */
-	__u16 value;       /* what its slots get */
+	__u16 value;       /* what its slots get; not 0 */
 	__u16 weight;      /* 0: none */
 };
 

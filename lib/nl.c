@@ -91,14 +91,13 @@ static int iface_ask(const struct iface *i, unsigned long what, struct ifreq *re
 
 	if (fd < 0)
 		return -errno;
-	memset(req, 0, sizeof(*req));
 	memcpy(req->ifr_name, i->name, sizeof(i->name));
 	return ioctl(fd, what, req) ? -errno : 0;
 }
 
 int iface_mtu(const struct iface *i, unsigned *mtu)
 {
-	struct ifreq req;
+	struct ifreq req = { 0 };
 	int err = iface_ask(i, SIOCGIFMTU, &req);
 
 	*mtu = err ? 0 : (unsigned)req.ifr_mtu;
@@ -107,7 +106,7 @@ int iface_mtu(const struct iface *i, unsigned *mtu)
 
 int iface_is_ethernet(const struct iface *i)
 {
-	struct ifreq req;
+	struct ifreq req = { 0 };
 	int err = iface_ask(i, SIOCGIFHWADDR, &req);
 
 	return err ? err : req.ifr_hwaddr.sa_family == ARPHRD_ETHER || req.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK;
@@ -153,6 +152,38 @@ int iface_forwards(const struct iface *i, bool is_v6)
 	return n < 0 ? -errno : n == 1 && yes != '0';
 }
 
+/* False: other hosts cannot send to it. */
+static bool addr_of(const struct sockaddr *sa, struct addr *addr)
+{
+	const struct sockaddr_in *v4 = (const void *)sa;
+	const struct sockaddr_in6 *v6 = (const void *)sa;
+
+	if (sa && sa->sa_family == AF_INET) {
+		*addr = (struct addr){ { [10] = 0xff, [11] = 0xff } };
+		memcpy(addr->b + 12, &v4->sin_addr, 4);
+		return addr->b[12] != 127 && (addr->b[12] != 169 || addr->b[13] != 254);
+	}
+	if (!sa || sa->sa_family != AF_INET6)
+		return false;
+	memcpy(addr->b, &v6->sin6_addr, 16);
+	return !IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) && !IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr);
+}
+
+int iface_addrs(int (*fn)(const struct addr *addr, void *arg), void *arg)
+{
+	struct ifaddrs *all;
+	struct addr addr;
+	int err = 0;
+
+	if (getifaddrs(&all))
+		return -errno;
+	for (const struct ifaddrs *a = all; !err && a; a = a->ifa_next)
+		if (addr_of(a->ifa_addr, &addr))
+			err = fn(&addr, arg);
+	freeifaddrs(all);
+	return err;
+}
+
 struct alias {
 	char *text;
 	size_t size;
@@ -172,6 +203,25 @@ static int alias_message(const struct nlmsghdr *nlh, void *data)
 	return mnl_attr_parse(nlh, sizeof(struct ifinfomsg), alias_attr, data) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
 }
 
+static int kind_attr(const struct nlattr *attr, void *data)
+{
+	if (mnl_attr_get_type(attr) == IFLA_INFO_KIND && !strcmp(mnl_attr_get_str(attr), "tun"))
+		*(bool *)data = true;
+	return MNL_CB_OK;
+}
+
+static int info_attr(const struct nlattr *attr, void *data)
+{
+	if (mnl_attr_get_type(attr) != IFLA_LINKINFO)
+		return MNL_CB_OK;
+	return mnl_attr_parse_nested(attr, kind_attr, data) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
+}
+
+static int kind_message(const struct nlmsghdr *nlh, void *data)
+{
+	return mnl_attr_parse(nlh, sizeof(struct ifinfomsg), info_attr, data) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
+}
+
 static void cleanup_mnl(struct mnl_socket **s)
 {
 	if (*s)
@@ -179,16 +229,15 @@ static void cleanup_mnl(struct mnl_socket **s)
 }
 #define auto_mnl __attribute__((cleanup(cleanup_mnl)))
 
-int iface_alias(const struct iface *i, char *alias, size_t size)
+/* What the kernel says of a link. */
+static int link_ask(const struct iface *i, mnl_cb_t message, void *data)
 {
 	auto_mnl struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	struct alias a = { alias, size };
 	char buf[32768];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct ifinfomsg *info;
 	ssize_t n;
 
-	*alias = '\0';
 	if (!nl || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
 	nlh->nlmsg_type = RTM_GETLINK;
@@ -201,7 +250,23 @@ int iface_alias(const struct iface *i, char *alias, size_t size)
 	n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 	if (n < 0)
 		return -errno;
-	return mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl), alias_message, &a) < 0 ? -errno : 0;
+	return mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl), message, data) < 0 ? -errno : 0;
+}
+
+int iface_alias(const struct iface *i, char *alias, size_t size)
+{
+	struct alias a = { alias, size };
+
+	*alias = '\0';
+	return link_ask(i, alias_message, &a);
+}
+
+int iface_is_tap(const struct iface *i)
+{
+	bool is_tap = false;
+	int err = link_ask(i, kind_message, &is_tap);
+
+	return err ? err : is_tap;
 }
 
 struct filter_walk {

@@ -6,6 +6,7 @@
 #include <linux/types.h>
 #include "args.h"
 #include "err.h"
+#include "parse.h"
 
 /* Enter only the network namespace: a name below /run/netns, a path, or a pid. Prints. */
 must_use int netns_enter(const char *ns);
@@ -28,6 +29,11 @@ struct addr;
 must_use int iface_address(const struct iface *i, bool is_v6, struct addr *a);
 /* 1: the kernel forwards what comes in there; 0: it does not; or an error. */
 must_use int iface_forwards(const struct iface *i, bool is_v6);
+/* 1: it is a tun or tap device, behind which is a program, mostly a virtual machine; 0: it is not. */
+must_use int iface_is_tap(const struct iface *i);
+/* Calls fn for each unicast address of this network namespace that other hosts can send to:
+ * no loopback, no link-local one. 0, -errno, or what fn returned. */
+must_use int iface_addrs(int (*fn)(const struct addr *addr, void *arg), void *arg);
 /* Its description (ip link set alias), "" where it has none. */
 must_use int iface_alias(const struct iface *i, char *alias, size_t size);
 

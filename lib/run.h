@@ -28,6 +28,7 @@ struct run {
 	__u64 wait_us;   /* how long to wait for the lock; default 10 s */
 	const char *bpffs;  /* the bpffs mount; default /sys/fs/bpf, L3AF_BPFFS */
 	struct changes *changes; /* main prints them after a mutating command that succeeded */
+	bool has_changed;        /* or that says so: it made them, and failed then */
 };
 
 #endif

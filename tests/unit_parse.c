@@ -398,7 +398,10 @@ static void garbage_one(const char *s)
 	struct ports ports;
 	struct rate rate;
 	struct addr addr;
+	struct vip vip;
 	struct why why;
+	__u8 mac[6];
+	__u16 port;
 	__u64 v;
 	int i;
 
@@ -415,10 +418,104 @@ static void garbage_one(const char *s)
 	outcome(parse_vlan(s, &i, &why), false, &why, "VLAN", s);
 	outcome(parse_flow(s, &flow, &why), false, &why, "flow", s);
 	outcome(parse_endpoint(s, &at, &why), false, &why, "endpoint", s);
+	outcome(parse_vip(s, &vip, &why), false, &why, "VIP", s);
+	outcome(parse_addr_port(s, &addr, &port, &why), false, &why, "address and port", s);
+	outcome(parse_mac(s, mac, &why), false, &why, "MAC", s);
 	if (*s && strlen(s) < NAME_LEN && strspn(s, "0123456789xe-") == strlen(s))
 		return; /* names may look like that */
 	outcome(parse_name(s, name, &why), false, &why, "name", s);
 	outcome(parse_names(s, names, 3, &i, &why), false, &why, "names", s);
+}
+
+static void test_vip(void)
+{
+	static const struct { const char *s, *out; } cases[] = {
+		{ "192.0.2.1:80/tcp", "192.0.2.1:80/tcp" }, { "192.0.2.1/udp", "192.0.2.1/udp" },
+		{ "[2001:db8::1]:443/udp", "[2001:db8::1]:443/udp" }, { "2001:DB8::1/tcp", "2001:db8::1/tcp" },
+		{ "[2001:db8::1]/tcp", "2001:db8::1/tcp" }, { "192.0.2.1:65535/tcp", "192.0.2.1:65535/tcp" },
+		{ "[::ffff:192.0.2.1]:80/tcp", "192.0.2.1:80/tcp" }, { "::ffff:192.0.2.1/tcp", "192.0.2.1/tcp" },
+		{ "2001:db8::1:80/tcp", "2001:db8::1:80/tcp" }, /* an address, all of it */
+		{ "192.0.2.1:80", NULL }, { "192.0.2.1", NULL }, { "192.0.2.1:80/sctp", NULL },
+		{ "192.0.2.1:80/TCP", NULL }, { "192.0.2.1:80/tcp/udp", NULL }, { "192.0.2.1:0/tcp", NULL },
+		{ "192.0.2.1:65536/tcp", NULL }, { "192.0.2.1:/tcp", NULL }, { "192.0.2.1:080/tcp", NULL },
+		{ "192.0.2.1:8x/tcp", NULL }, { ":80/tcp", NULL }, { "/tcp", NULL }, { "[192.0.2.1]:80/tcp", NULL },
+		{ "[2001:db8::1:80/tcp", NULL }, { "2001:db8::1]:80/tcp", NULL }, { "[2001:db8::1]80/tcp", NULL },
+		{ "[2001:db8::1]:/tcp", NULL }, { "[]:80/tcp", NULL }, { "host:80/tcp", NULL },
+		{ "192.0.2.0/24/tcp", NULL }, { "224.0.0.1:80/tcp", NULL }, { "127.0.0.1:80/tcp", NULL },
+		{ "0.0.0.0:80/tcp", NULL }, { "255.255.255.255:80/tcp", NULL }, { "[ff02::1]:80/tcp", NULL },
+		{ "[::1]:80/tcp", NULL }, { "[::]:80/tcp", NULL }, { "[fe80::1]:80/tcp", NULL },
+	};
+	char text[VIP_LEN];
+	struct vip v, again;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		why = (struct why){ 0 };
+		outcome(parse_vip(cases[i].s, &v, &why), cases[i].out, &why, "VIP", cases[i].s);
+		if (!cases[i].out)
+			continue;
+		check(!strcmp(format_vip(&v, text, sizeof(text)), cases[i].out), "VIP", cases[i].s);
+		check(!parse_vip(text, &again, &why) && !memcmp(&v.addr, &again.addr, sizeof(v.addr)) &&
+		      v.port == again.port && v.proto == again.proto, "VIP written and read", text);
+	}
+	outcome(parse_vip("224.0.0.1:80/tcp", &v, &why), false, &why, "VIP", "224.0.0.1:80/tcp");
+	check(!strcmp(why.text, "cannot be a VIP: it is a multicast address"), "reason", why.text);
+}
+
+static void test_addr_port(void)
+{
+	static const struct { const char *s; int port; } cases[] = {
+		{ "192.0.2.7:40000", 40000 }, { "[2001:db8::7]:1", 1 }, { "0.0.0.0:65535", 65535 },
+		{ "192.0.2.7", -1 }, { "[2001:db8::7]", -1 }, { "2001:db8::7:1", -1 }, { "192.0.2.7:", -1 },
+		{ "192.0.2.7:0", -1 }, { "192.0.2.7:65536", -1 }, { "192.0.2.7:1/tcp", -1 }, { "[192.0.2.7]:1", -1 },
+		{ "192.0.2.7:1 ", -1 }, { ":1", -1 }, { "[]:1", -1 }, { "[", -1 }, { "]:1", -1 },
+	};
+	char text[64];
+	struct addr a;
+	struct why why;
+	__u16 port;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_addr_port(cases[i].s, &a, &port, &why), cases[i].port > 0, &why, "address and port",
+			cases[i].s);
+		if (cases[i].port > 0)
+			check(port == cases[i].port && !strcmp(format_addr_port(&a, port, text, sizeof(text)), cases[i].s),
+			      "address and port", cases[i].s);
+	}
+}
+
+static void test_host(void)
+{
+	static const struct { const char *s; bool is_good; } cases[] = {
+		{ "10.0.0.1", true }, { "169.254.1.1", true }, { "2001:db8::1", true }, { "fd00::1", true },
+		{ "223.255.255.255", true }, { "0.1.2.3", false }, { "127.1.2.3", false }, { "224.0.0.0", false },
+		{ "239.1.1.1", false }, { "240.0.0.1", false }, { "255.255.255.255", false }, { "::", false },
+		{ "::1", false }, { "ff05::2", false }, { "fe80::1", false }, { "host", false },
+	};
+	struct addr a;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++)
+		outcome(parse_host(cases[i].s, &a, &why), cases[i].is_good, &why, "host", cases[i].s);
+}
+
+static void test_mac(void)
+{
+	static const struct { const char *s, *out; } cases[] = {
+		{ "02:00:5e:10:00:01", "02:00:5e:10:00:01" }, { "FE:dc:BA:98:76:54", "fe:dc:ba:98:76:54" },
+		{ "01:00:5e:00:00:01", NULL }, { "ff:ff:ff:ff:ff:ff", NULL }, { "00:00:00:00:00:00", NULL },
+		{ "02:00:5e:10:00", NULL }, { "02:00:5e:10:00:01:02", NULL }, { "2:0:5e:10:0:1", NULL },
+		{ "02-00-5e-10-00-01", NULL }, { "02005e100001", NULL }, { "0g:00:5e:10:00:01", NULL },
+		{ "02:00:5e:10:00:0", NULL }, { "02:00:5e:10:00:01 ", NULL }, { "02:00:5e:10:00:", NULL },
+	};
+	char text[32];
+	__u8 mac[6];
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_mac(cases[i].s, mac, &why), cases[i].out, &why, "MAC", cases[i].s);
+		check(!cases[i].out || !strcmp(format_mac(mac, text, sizeof(text)), cases[i].out), "MAC", cases[i].s);
+	}
 }
 
 static void test_garbage(void)
@@ -490,6 +587,10 @@ int main(void)
 	test_vlan();
 	test_flow();
 	test_endpoint();
+	test_vip();
+	test_addr_port();
+	test_host();
+	test_mac();
 	test_garbage();
 	test_nearest();
 	test_text();

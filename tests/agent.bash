@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# shellcheck shell=bash disable=SC2034,SC2154
+# For tests of the agent, after lib: tunnels made byte by byte and by a TC program.
+
+GUE=$TOP/tests/tools/gue.py
+
+# What guesend puts into tunnels: VIPs by family of the inner and outer header
+declare -gA VIP=([44]=192.0.2.1 [46]=192.0.2.101 [64]=fd55::1 [66]=fd55::65)
+declare -gA GUEST_VIP=([44]=192.0.2.51 [46]=192.0.2.151 [64]=fd55::33 [66]=fd55::97)
+OWN4=10.77.0.1 OWN6=fd77::1
+
+# gue NS WORD...: sends such a frame out of c0
+gue() { in_ns cli python3 "$GUE" send c0 "$@"; }
+
+# tunnels: cli sends to VIPs through tunnels
+tunnels() {
+	in_ns cli ip route add 192.0.2.0/24 via 10.77.0.1
+	in_ns cli ip route add fd55::/64 via fd77::1
+	NS=cli l3af chain add guesend dev c0 hook tc-egress object "$FP/bpf/guesend.o" >/dev/null
+}
+
+# agent WORDS...: enabled on s0, not shown
+agent() { l3af agent enable dev s0 "$@" >/dev/null; }
+
+# counted NAME: of s0, all kinds of counters
+counted() {
+	l3af --json agent stats "${@:2}" |
+		jq --arg n "$1" '[.[0] | .taken, .replies, .left_to_stack, .dropped | .[$n]? // 0] | add'
+}
+
+# offloads on|off: of the sender's last two ends
+offloads() {
+	in_ns cli ethtool -K c0 tx "$1" tso "$1" gso "$1" >/dev/null
+	in_ns srv ethtool -K s0 tx "$1" tso "$1" gso "$1" >/dev/null
+}
+
+# errors NS: checksums that were wrong, of all protocols
+errors() {
+	in_ns "$1" awk '/Csum/ || FNR % 2 == 0 { next }' /dev/null
+	{ in_ns "$1" cat /proc/net/snmp /proc/net/netstat; } | awk '
+		!($1 in head) { head[$1] = $0; next }
+		{ n = split(head[$1], h); split($0, v); delete head[$1]
+		  for (i = 2; i <= n; i++) if (h[i] ~ /InCsumErrors/) sum += v[i] }
+		END { print sum + 0 }'
+	in_ns "$1" awk '/InCsumErrors/ { sum += $2 } END { print sum + 0 }' /proc/net/snmp6
+}
