@@ -14,6 +14,12 @@ extern const char *const lb_sticky_words[];  /* by is_sticky; each list ends wit
 extern const char *const lb_admin_words[];   /* by enum lb_admin */
 extern const char *const lb_healthy_words[]; /* by enum lb_healthy */
 
+/* " instance NAME", the end of a command line that a message names; "" of the default one. */
+struct lb_of {
+	char text[12 + NAME_LEN];
+};
+struct lb_of lb_of(const char *instance);
+
 struct lb_enable {
 	enum xdp_mode mode;
 	struct lb_sizes sizes;         /* 0: not given */
@@ -58,6 +64,9 @@ must_use int lb_backends_set(const struct run *run, struct lb *lb, const struct 
 must_use int lb_drain_wait(struct lb *lb, const struct vip *vip, const struct addr *addr, __u64 wait_us);
 must_use int lb_backend_remove(const struct run *run, struct lb *lb, const struct vip *vip, const struct addr *addr);
 
+/* Erase what idle has forgotten. Ticks come round after some 4.6 hours: what is not overwritten
+ * until then would be counted as flows again. */
+void lb_flows_forget(struct lb *lb);
 /* Forget flows: of a VIP (number, -1: all), of a backend (number, 0: all). *n counts them. */
 must_use int lb_flows_purge(struct lb *lb, int vip, int backend, __u64 *n);
 

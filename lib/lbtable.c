@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "kf.h"
 #include "lbmaps.h"
+#include "lbs.h"
 #include "run.h"
 
 const struct lb_map lb_maps[LB_MAPS] = {
@@ -184,6 +185,15 @@ int lb_now(struct lb *lb)
 	if (!err)
 		lb->now = (__u32)(jiffies >> lb->config->tick_shift);
 	return err;
+}
+
+struct lb_of lb_of(const char *instance)
+{
+	struct lb_of of = { "" };
+
+	if (strcmp(instance, LB_KF))
+		snprintf(of.text, sizeof(of.text), " instance %s", instance);
+	return of;
 }
 
 static int open_failed(struct lb *lb, int err)

@@ -110,11 +110,11 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp weight 1 -> 65535' l3af lb backend add 10.77.0.11 vip "$V" weight 65535
 	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp weight 65535 -> 2' l3af lb backend set 10.77.0.11 vip "$V" weight 2
 	does '' l3af lb backend set 10.77.0.11 vip "$V" weight 2
-	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp admin up -> drain' l3af lb backend set 10.77.0.11 vip "$V" drain
+	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp state up -> drain' l3af lb backend set 10.77.0.11 vip "$V" drain
 	does '' l3af lb backend set 10.77.0.11 vip "$V" drain wait 5s
-	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp admin drain -> down' l3af lb backend set 10.77.0.11 vip "$V" down
+	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp state drain -> down' l3af lb backend set 10.77.0.11 vip "$V" down
 	does '' l3af lb backend add 10.77.0.11 vip "$V"
-	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp admin down -> up' l3af lb backend set 10.77.0.11 vip "$V" up
+	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp state down -> up' l3af lb backend set 10.77.0.11 vip "$V" up
 	does '- lb backend 10.77.0.11 vip 10.99.0.1:53/udp' l3af --dry-run lb backend remove 10.77.0.11 vip "$V"
 	does '- lb backend 10.77.0.11 vip 10.99.0.1:53/udp' l3af lb backend remove 10.77.0.11 vip "$V"
 	does '' l3af lb backend remove 10.77.0.11 vip "$V"
@@ -235,7 +235,7 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	lb backend add 10.77.0.11 vip "$V"
 	go 20000 50 2 >/dev/null
 	[[ $(cell active) == 50 ]]
-	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp admin up -> drain' \
+	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp state up -> drain' \
 		l3af lb backend set 10.77.0.11 vip "$V" drain wait 30s
 	[[ $(cell active) == 0 ]]
 }
