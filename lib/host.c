@@ -67,13 +67,17 @@ static bool is_link_local(const struct addr *a)
 int host_iface_addr(const struct iface *iface, bool is_v4, struct addr *a)
 {
 	auto_ifaddrs struct ifaddrs *all = NULL;
+	struct addr has;
 
 	if (getifaddrs(&all))
 		return -errno;
-	for (const struct ifaddrs *i = all; i; i = i->ifa_next)
-		if (!strcmp(i->ifa_name, iface->name) && sockaddr_addr(i->ifa_addr, a) && addr_is_v4(a) == is_v4 &&
-		    !is_link_local(a))
-			return 1;
+	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+		if (strcmp(i->ifa_name, iface->name) || !sockaddr_addr(i->ifa_addr, &has) ||
+		    addr_is_v4(&has) != is_v4 || is_link_local(&has))
+			continue;
+		*a = has;
+		return 1;
+	}
 	return 0;
 }
 

@@ -369,14 +369,20 @@ static int asking_fill(struct doctor *d, struct asking *a)
 	return 0;
 }
 
+/* Asked as by a client: from an address of this host, of the VIP's family. */
 static int ask_all(struct asking *a)
 {
 	for (int i = 0; i < a->n; i++) {
 		const struct asked *q = &a->list[i];
+		struct addr client = *source_of(q->site, &q->vip->vip.addr);
+		int err = is_any(&client) ?
+			  host_iface_addr(&q->site->iface, addr_is_v4(&q->vip->vip.addr), &client) : 0;
 
+		if (err < 0)
+			return err;
 		a->probe[i] = (struct lb_probe){
 			.source = *source_of(q->site, &q->backend->addr),
-			.client = *source_of(q->site, &q->vip->vip.addr),
+			.client = client,
 			.backend = q->backend->addr,
 			.vip = q->vip->vip.addr,
 			.port = ntohs(q->site->place.port),
@@ -477,6 +483,9 @@ static void check_answer(struct doctor *d, struct asking *a, const struct asked 
 	format_addr(&p->backend, addr, sizeof(addr));
 	snprintf(where, sizeof(where), "%s", addr);
 	is_healthy = check_health(d, q, vip, where);
+	if (p->result == LB_PROBE_NOT_ASKED && !is_healthy)
+		found(d, LB_WARN, "agent", where, NULL, "is not asked for %s: this host has no %s address to ask from", vip,
+		      addr_is_v4(&p->vip) ? "IPv4" : "IPv6");
 	snprintf(mend, sizeof(mend), "on %s: l3afctl agent enable dev IF vip %s", addr,
 		 format_addr(&p->vip, where, sizeof(where)));
 	snprintf(where, sizeof(where), "%s", addr);
@@ -492,6 +501,10 @@ static void check_answer(struct doctor *d, struct asking *a, const struct asked 
 		return;
 	case LB_PROBE_UNSENT:
 		found(d, LB_BAD, "agent", where, NULL, "nothing can be sent to it: %s", strerror(-p->err));
+		return;
+	case LB_PROBE_NOT_ASKED:
+		if (is_healthy)
+			break;
 		return;
 	case LB_PROBE_SILENT:
 		if (is_healthy)
@@ -535,15 +548,18 @@ static int check_backends(struct doctor *d)
 	auto_free struct lb_probe *probe = NULL;
 	struct asking a = { 0 };
 	int err = asking_fill(d, &a), hops = 0;
+	bool is_permitted = true;
 
 	list = a.list;
 	probe = a.probe;
 	if (err)
 		return err;
 	err = ask_all(&a);
-	if (err)
-		return err == -EPERM ? fail(err, "lb doctor: cannot ask backends: needs CAP_NET_RAW") :
-				       fail_errno(err, "lb doctor: cannot ask backends");
+	if (err == -EPERM)
+		found(d, LB_WARN, "agent", d->instance, NULL, "backends are not asked: that needs CAP_NET_RAW");
+	else if (err)
+		return fail_errno(err, "lb doctor: cannot ask backends");
+	is_permitted = !err;
 	for (int i = 0; i < a.n; i++) {
 		const struct asked *before = asked_before(&a, i);
 
@@ -556,7 +572,7 @@ static int check_backends(struct doctor *d)
 	}
 	if (hops && hops == a.hops && !d->run->verbose)
 		found(d, LB_OK, "nexthop", d->instance, NULL, "known for each of %d backends", hops);
-	for (int i = 0; i < a.n; i++)
+	for (int i = 0; is_permitted && i < a.n; i++)
 		check_answer(d, &a, &a.list[i], &a.probe[i]);
 	if (a.n && a.n == a.answers && !d->run->verbose)
 		found(d, LB_OK, "agent", d->instance, NULL, "each of %d backends takes GUE for its VIP", a.n);

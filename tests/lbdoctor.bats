@@ -198,6 +198,22 @@ bad agent fd77::2: refuses GUE at port 6080 for $W: $tail"
 	finds "warn agent 10.77.0.2: no answer of $V to an echo request through GUE: a firewall, no agent, or no route back"
 }
 
+@test "who cannot be asked: an IPv6 VIP and no IPv6 here; without CAP_NET_RAW nobody" {
+	in_ns srv ip addr del fd77::1/64 dev s0
+	lb enable dev s0
+	lb vip add $V
+	lb backend add 10.77.0.2 vip $V
+	in_ns cli ip addr add 192.0.2.1/32 dev lo
+	agent enable dev c0 vip 192.0.2.1
+	finds ''
+	lb vip add "$W"
+	lb backend add 10.77.0.2 vip "$W"
+	finds "warn agent 10.77.0.2: is not asked for $W: this host has no IPv6 address to ask from"
+	run -0 --separate-stderr in_ns srv setpriv --inh-caps=-net_raw --bounding-set=-net_raw "$BUILD/l3afctl" \
+		--bpffs "$BPFFS" lb doctor
+	[[ $output == *'warn    agent       lb     backends are not asked: that needs CAP_NET_RAW'* ]]
+}
+
 @test "what probes said, and when" {
 	well
 	in_ns srv ip route add 192.0.2.0/24 dev s0
