@@ -98,6 +98,15 @@ struct tunnel {
 	struct agent_vip *vip;
 };
 
+/* v, but the verifier does not know its value: what comes after is followed once, not once
+ * for each value there may be. noise: any number it does not know. */
+static __always_inline __u32 blur(__u32 v, __u32 noise)
+{
+	v ^= noise;
+	barrier_var(v);
+	return v ^ noise;
+}
+
 enum { NOT_OURS = -1, TAKE = AGENT_COUNTS }; /* or what to count */
 
 /* No offset of an inner header is more: two tags, IPv6, UDP and 31 words of GUE are. */
@@ -186,7 +195,14 @@ static __always_inline int tunnel_parse(void *data, void *end, __u32 size, const
 	t->vip = bpf_map_lookup_elem(&vips, &t->key);
 	if (!t->vip)
 		return AGENT_NO_VIP;
-	return !place->is_strict || is_allowed(p) ? TAKE : AGENT_NOT_ALLOWED;
+	if (place->is_strict && !is_allowed(p))
+		return AGENT_NOT_ALLOWED;
+	t->l2 = blur(t->l2, place->ifindex);
+	t->strip = blur(t->strip, place->ifindex);
+	t->is_v6 = (__u8)blur(t->is_v6, place->ifindex);
+	t->is_inner_v6 = (__u8)blur(t->is_inner_v6, place->ifindex);
+	t->has_gue = (__u8)blur(t->has_gue, place->ifindex);
+	return TAKE;
 }
 
 /*
@@ -220,24 +236,18 @@ static __always_inline void csum_add(__be16 *check, __u32 diff)
 	*check = (__be16)~fold((__u16)~*check + diff);
 }
 
-/* False: drop it. */
-static __always_inline bool ecn_write(void *outer, void *inner, const struct tunnel *t)
+/* The first word of the inner header as it has to be; false: drop the packet. */
+static __always_inline bool ecn_plan(const void *outer, const void *end, __be16 old, const struct tunnel *t,
+				     __be16 *new)
 {
-	__be16 *word = inner;
-	__u32 old = bpf_ntohs(*word), is, new;
+	__u32 word = bpf_ntohs(old), is = ecn_of(word, t->is_inner_v6);
 	int ecn;
 
-	is = ecn_of(old, t->is_inner_v6);
-	ecn = ecn_join(ecn_of(bpf_ntohs(*(__be16 *)outer), t->is_v6), is);
-	if (ecn < 0)
+	if (outer + sizeof(word) > end)
 		return false;
-	if (ecn == (int)is)
-		return true;
-	new = old + (((__u32)ecn - is) << (t->is_inner_v6 ? 4 : 0));
-	if (!t->is_inner_v6)
-		csum_add(&((struct iphdr *)inner)->check, bpf_htons(new) + (__u16)~*word);
-	*word = bpf_htons(new);
-	return true;
+	ecn = ecn_join(ecn_of(bpf_ntohs(*(__be16 *)outer), t->is_v6), is);
+	*new = bpf_htons(word + (((__u32)ecn - is) << (t->is_inner_v6 ? 4 : 0)));
+	return ecn >= 0;
 }
 
 /*
@@ -253,7 +263,28 @@ struct flow {
 	__u8 tcp;           /* flags */
 	__u8 is_first;      /* a fragment, the first one */
 	__u8 is_to_own;     /* from client to own; else a reply */
+	__u8 is_v6;
+	__u32 ip;           /* where the IP header is in the frame */
+	__be32 frag_id;
+	__u32 src[4], dst[4]; /* of the packet itself */
+	__u8 frag_proto;    /* of struct agent_frag */
 };
+
+/* Where functions that the verifier looks at once, whatever calls them, leave what they found:
+ * it takes it for any number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow);
+} scratch SEC(".maps");
+
+static __always_inline struct flow *flow_here(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratch, &zero);
+}
 
 #define TCP_FIN 1
 #define TCP_SYN 2
@@ -315,6 +346,7 @@ static __always_inline void flow_parse(struct pkt *p, void *end, bool is_to_own,
 	bool is_v4 = p->flags & PKT_V4;
 	void *l4 = p->l4;
 
+	__builtin_memset(f, 0, sizeof(*f));
 	f->is_to_own = is_to_own;
 	f->key.place = (__u16)here.place;
 	f->key.proto = p->proto;
@@ -402,12 +434,10 @@ static __always_inline bool conn_note(struct flow *f, const struct agent_vip_key
 	return true;
 }
 
-/* Not through a VIP: what is sent to the application itself, or what it begins itself. */
-static __always_inline void conn_forget(const struct flow *f)
+/* The client speaks to the application itself, or the application began to speak. */
+static __always_inline void conn_forget(const struct agent_conn_key *key)
 {
-	bool is_begin = f->kind == TCP ? (f->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN : f->kind == UDP && f->is_to_own;
-
-	if (is_begin && bpf_map_lookup_elem(&conns, &f->key) && !bpf_map_delete_elem(&conns, &f->key))
+	if (bpf_map_lookup_elem(&conns, key) && !bpf_map_delete_elem(&conns, key))
 		count(AGENT_DIRECT);
 }
 
@@ -435,18 +465,42 @@ static __always_inline __u32 overhead_of(const struct tunnel *t)
 	return (t->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + sizeof(struct udphdr);
 }
 
-/* What is to be known before a packet to a translated VIP is changed: TAKE, or what to count. */
-static __always_inline int translate_plan(void *inner, void *end, struct tunnel *t, struct flow *f)
+/* The connection of the IP packet at this offset, into scratch; 0: it has no sound header. */
+static __always_inline int flow_at(void *data, void *end, __u32 ip, __u32 is_v6, __u32 is_to_own)
 {
-	struct pkt q = { .l3 = inner };
+	struct flow *f = flow_here();
+	struct pkt p = { .l3 = at(data, ip) };
 
-	if (t->is_inner_v6)
-		pkt_parse6(&q, end, false);
+	if (!f)
+		return 0;
+	if (is_v6)
+		pkt_parse6(&p, end, false);
 	else
-		pkt_parse4(&q, end);
-	if (!(q.flags & (PKT_V4 | PKT_V6)))
-		return AGENT_BAD_LENGTH;
-	flow_parse(&q, end, true, f);
+		pkt_parse4(&p, end);
+	if (!(p.flags & (PKT_V4 | PKT_V6)))
+		return 0;
+	flow_parse(&p, end, is_to_own, f);
+	f->ip = ip;
+	f->is_v6 = !!is_v6;
+	f->frag_id = p.frag_id;
+	f->frag_proto = is_v6 ? 0 : p.proto;
+	pkt_addrs(&p, f->src, f->dst);
+	return 1;
+}
+
+__noinline int xdp_flow(struct xdp_md *ctx, __u32 ip, __u32 is_v6)
+{
+	return flow_at((void *)(long)ctx->data, (void *)(long)ctx->data_end, ip, is_v6, true);
+}
+
+__noinline int skb_flow(struct __sk_buff *skb, __u32 ip, __u32 is_v6, __u32 is_to_own)
+{
+	return flow_at((void *)(long)skb->data, (void *)(long)skb->data_end, ip, is_v6, is_to_own);
+}
+
+/* What is to be known before a packet to a translated VIP is changed: TAKE, or what to count. */
+static __always_inline int translate_plan(const struct tunnel *t, struct flow *f)
+{
 	if (f->kind == OTHER)
 		return AGENT_NOT_TRANSLATABLE;
 	/* the quoted packet is from the VIP */
@@ -456,6 +510,160 @@ static __always_inline int translate_plan(void *inner, void *end, struct tunnel 
 		return TAKE;
 	__builtin_memcpy(f->key.own, t->vip->to, sizeof(f->key.own));
 	return conn_note(f, &t->key, t->vip, overhead_of(t)) ? TAKE : AGENT_CONFLICT;
+}
+
+/*
+ * The second hop (bpf/gue.h): not a SYN, of a connection that is not known here.
+ */
+struct hop {
+	__u32 addr[4];
+	__u32 sum;          /* of the words of GUE's header and private data */
+	struct bpf_fib_lookup fib;
+	bool has_fib;
+};
+#define HOP_STRIP (sizeof(struct gue) + sizeof(struct gue_hop))
+
+static __always_inline bool is_mapped(const __u32 addr[4])
+{
+	return !(addr[0] | addr[1]) && addr[2] == bpf_htonl(0xffff);
+}
+
+/* Is there one, to an address of the outer family? gue: behind the outer UDP header. */
+static __always_inline bool hop_parse(void *gue, void *end, const struct tunnel *t, struct hop *h)
+{
+	struct gue_hop *hop = gue + sizeof(struct gue);
+	__u16 *word = gue;
+
+	if (!t->has_gue || t->words != GUE_HOP_WORDS || (void *)(hop + 1) > end ||
+	    hop->magic != bpf_htonl(GUE_HOP_MAGIC))
+		return false;
+	__builtin_memcpy(h->addr, hop->addr, sizeof(h->addr));
+	if (is_mapped(h->addr) == t->is_v6)
+		return false;
+	h->sum = 0;
+	for (int i = 0; i < (int)(HOP_STRIP / 2); i++)
+		h->sum += word[i];
+	h->sum = fold(h->sum);
+	return true;
+}
+
+static __always_inline bool has_socket(void *ctx, const struct flow *f, bool is_v6)
+{
+	struct bpf_sock_tuple tuple = { 0 };
+	struct bpf_sock *sk;
+	bool is_known;
+
+	if (is_v6) {
+		__builtin_memcpy(tuple.ipv6.saddr, f->key.client, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, f->key.own, 16);
+		tuple.ipv6.sport = f->key.client_port;
+		tuple.ipv6.dport = f->key.own_port;
+		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		tuple.ipv4.saddr = f->key.client[3];
+		tuple.ipv4.daddr = f->key.own[3];
+		tuple.ipv4.sport = f->key.client_port;
+		tuple.ipv4.dport = f->key.own_port;
+		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!sk)
+		return false;
+	is_known = sk->state != BPF_TCP_LISTEN;
+	bpf_sk_release(sk);
+	return is_known;
+}
+
+/* Who owns the VIP inside a guest knows its connections, nobody here. */
+static __always_inline bool is_known(void *ctx, const struct agent_place *place, const struct tunnel *t,
+				     const struct flow *f)
+{
+	struct agent_conn_key key = f->key;
+	struct agent_conn *c;
+
+	if (f->kind != TCP || f->tcp & TCP_SYN)
+		return true;
+	if (!is_translated(t->vip))
+		return place->at == AGENT_GUEST || has_socket(ctx, f, t->is_inner_v6);
+	__builtin_memcpy(key.own, t->vip->to, sizeof(key.own));
+	c = bpf_map_lookup_elem(&conns, &key);
+	return c && is_fresh(c, key.proto, now()) && is_same(c->vip, t->key.addr);
+}
+
+/* On a host that does not forward packets the kernel only tells the way if loopback does. */
+static __always_inline void hop_route(void *ctx, __u32 ifindex, void *data, void *end, const struct tunnel *t,
+				      struct hop *h)
+{
+	struct ipv6hdr *ip6 = at(data, t->l2);
+	struct iphdr *ip = (void *)ip6;
+	long ret;
+
+	h->has_fib = false;
+	h->fib = (struct bpf_fib_lookup){ .l4_protocol = IPPROTO_UDP, .ifindex = ifindex };
+	if (t->is_v6) {
+		if ((void *)(ip6 + 1) > end)
+			return;
+		h->fib.family = 10; /* AF_INET6 */
+		__builtin_memcpy(h->fib.ipv6_src, &ip6->saddr, 16);
+		__builtin_memcpy(h->fib.ipv6_dst, h->addr, 16);
+	} else {
+		if ((void *)(ip + 1) > end)
+			return;
+		h->fib.family = 2; /* AF_INET */
+		h->fib.ipv4_src = ip->saddr;
+		h->fib.ipv4_dst = h->addr[3];
+	}
+	ret = bpf_fib_lookup(ctx, &h->fib, sizeof(h->fib), 0);
+	if (ret == BPF_FIB_LKUP_RET_FWD_DISABLED) {
+		h->fib.ifindex = 1;
+		ret = bpf_fib_lookup(ctx, &h->fib, sizeof(h->fib), 0);
+	}
+	h->has_fib = ret == BPF_FIB_LKUP_RET_SUCCESS;
+}
+
+struct outer4 {
+	struct iphdr ip;
+	struct udphdr udp;
+};
+
+struct outer6 {
+	struct ipv6hdr ip;
+	struct udphdr udp;
+};
+
+/* Outer headers with the hop's address and without GUE; the checksum of UDP is the caller's.
+ * The difference to it: what is in the pseudo header, too, and what is not. */
+static __always_inline void outer4_change(struct outer4 *o, const struct hop *h, __u32 *pseudo, __u32 *rest)
+{
+	__u16 *to = (__u16 *)&h->addr[3], *from = (__u16 *)(void *)&o->ip.daddr;
+	__be16 len = bpf_htons(bpf_ntohs(o->udp.len) - HOP_STRIP);
+	__be16 total = bpf_htons(bpf_ntohs(o->ip.tot_len) - HOP_STRIP);
+	__be16 ttl = *(__be16 *)&o->ip.ttl;
+	__u32 addr = to[0] + to[1] + (__u16)~from[0] + (__u16)~from[1];
+
+	o->ip.daddr = h->addr[3];
+	o->ip.ttl = 64;
+	csum_add(&o->ip.check, fold(addr) + total + (__u16)~o->ip.tot_len);
+	csum_add(&o->ip.check, *(__be16 *)&o->ip.ttl + (__u16)~ttl);
+	*rest = fold(len + (__u16)~o->udp.len + (__u16)~h->sum);
+	*pseudo = fold(addr + len + (__u16)~o->udp.len);
+	o->ip.tot_len = total;
+	o->udp.len = len;
+}
+
+static __always_inline void outer6_change(struct outer6 *o, const struct hop *h, __u32 *pseudo, __u32 *rest)
+{
+	__u16 *to = (__u16 *)h->addr, *from = (__u16 *)(void *)&o->ip.daddr;
+	__be16 len = bpf_htons(bpf_ntohs(o->udp.len) - HOP_STRIP);
+	__u32 addr = 0;
+
+	for (int i = 0; i < 8; i++)
+		addr += to[i] + (__u16)~from[i];
+	__builtin_memcpy(&o->ip.daddr, h->addr, 16);
+	o->ip.hop_limit = 64;
+	o->ip.payload_len = bpf_htons(bpf_ntohs(o->ip.payload_len) - HOP_STRIP);
+	*rest = fold(len + (__u16)~o->udp.len + (__u16)~h->sum);
+	*pseudo = fold(addr + len + (__u16)~o->udp.len);
+	o->udp.len = len;
 }
 
 /*
@@ -535,28 +743,85 @@ static __always_inline bool xdp_translate(void *inner, void *end, const struct t
 	return true;
 }
 
+/* Not out of a tunnel. */
 static __always_inline void forget_direct(struct pkt *p, void *end, const struct agent_place *place)
 {
-	struct flow f = { 0 };
+	struct agent_conn_key key = { .place = (__u16)here.place, .proto = p->proto };
+	__be16 *port = p->l4;
 
-	if (!place->is_translating || !(p->flags & PKT_L4) || (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP))
+	if (!place->is_translating || !(p->flags & PKT_L4))
 		return;
-	flow_parse(p, end, true, &f);
-	conn_forget(&f);
+	if (p->proto == IPPROTO_TCP) {
+		if (p->l4 + sizeof(struct tcphdr) > end || (((__u8 *)p->l4)[13] & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+			return;
+	} else if (p->proto != IPPROTO_UDP || p->l4 + sizeof(struct udphdr) > end) {
+		return;
+	}
+	pkt_addrs(p, key.client, key.own);
+	key.client_port = port[0];
+	key.own_port = port[1];
+	conn_forget(&key);
+}
+
+static __always_inline int xdp_hop(struct xdp_md *ctx, const struct tunnel *t, struct hop *h)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 pseudo, rest, at_ip = t->l2;
+	__u8 mac[6];
+
+	if (t->is_v6) {
+		struct outer6 *from = at(data, at_ip), *to = at(data, at_ip + HOP_STRIP), o;
+
+		if ((void *)(from + 1) > end || (void *)(to + 1) > end)
+			return XDP_PASS;
+		o = *from;
+		outer6_change(&o, h, &pseudo, &rest);
+		udp_csum_add(&o.udp.check, fold(pseudo + rest));
+		*to = o;
+	} else {
+		struct outer4 *from = at(data, at_ip), *to = at(data, at_ip + HOP_STRIP), o;
+
+		if ((void *)(from + 1) > end || (void *)(to + 1) > end)
+			return XDP_PASS;
+		o = *from;
+		outer4_change(&o, h, &pseudo, &rest);
+		udp_csum_add(&o.udp.check, fold(pseudo + rest));
+		*to = o;
+	}
+	if (!l2_move(data, end, t->l2, HOP_STRIP, t->is_v6) || bpf_xdp_adjust_head(ctx, (int)HOP_STRIP))
+		return XDP_DROP;
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	if (data + sizeof(struct ethhdr) > end)
+		return XDP_DROP;
+	/* else back to the router it came from */
+	if (h->has_fib && (h->fib.ifindex == ctx->ingress_ifindex || t->l2 == sizeof(struct ethhdr))) {
+		__builtin_memcpy(data, h->fib.dmac, 6);
+		__builtin_memcpy(data + 6, h->fib.smac, 6);
+		count(AGENT_SECOND_HOP);
+		return h->fib.ifindex == ctx->ingress_ifindex ? XDP_TX : (int)bpf_redirect(h->fib.ifindex, 0);
+	}
+	__builtin_memcpy(mac, data, 6);
+	__builtin_memcpy(data, data + 6, 6);
+	__builtin_memcpy(data + 6, mac, 6);
+	count(AGENT_SECOND_HOP);
+	return XDP_TX;
 }
 
 SEC("xdp.frags")
 int agent(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *inner;
 	struct agent_place *place = place_here();
+	struct flow *f = flow_here();
 	struct tunnel t = { 0 };
-	struct flow f = { 0 };
+	__be16 word, new;
+	struct hop h;
 	struct pkt p;
-	void *inner;
+	bool has_hop;
 	int ret;
 
-	if (!place)
+	if (!place || !f)
 		return XDP_PASS;
 	pkt_parse(data, end, &p);
 	ret = tunnel_parse(data, end, (__u32)(end - data), &p, place, &t);
@@ -564,24 +829,37 @@ int agent(struct xdp_md *ctx)
 		forget_direct(&p, end, place);
 		return XDP_PASS;
 	}
-	inner = at(data, t.l2 + t.strip);
+	has_hop = ret == TAKE && hop_parse(at(data, t.l2 + t.strip - HOP_STRIP), end, &t, &h);
+	if (ret == TAKE && (is_translated(t.vip) || has_hop) && !xdp_flow(ctx, t.l2 + t.strip, t.is_inner_v6))
+		ret = AGENT_BAD_LENGTH;
+	if (ret == TAKE && has_hop && !is_known(ctx, place, &t, f)) {
+		hop_route(ctx, ctx->ingress_ifindex, data, end, &t, &h);
+		return xdp_hop(ctx, &t, &h);
+	}
 	if (ret == TAKE && is_translated(t.vip))
-		ret = translate_plan(inner, end, &t, &f);
+		ret = translate_plan(&t, f);
 	if (ret != TAKE) {
 		count(ret);
 		return ret == AGENT_CONFLICT ? XDP_DROP : XDP_PASS;
 	}
+	inner = at(data, t.l2 + t.strip);
 	if (inner + sizeof(struct iphdr) > end)
 		return XDP_PASS;
-	if (!ecn_write(p.l3, inner, &t)) {
+	word = *(__be16 *)inner;
+	if (!ecn_plan(at(data, t.l2), end, word, &t, &new)) {
 		count(AGENT_CONGESTED);
 		return XDP_DROP;
 	}
+	if (word != new) {
+		*(__be16 *)inner = new;
+		if (!t.is_inner_v6)
+			csum_add(&((struct iphdr *)inner)->check, new + (__u16)~word);
+	}
 	vip_count(t.vip, overhead_of(&t), t.inner_len);
 	if (is_translated(t.vip)) {
-		if (!xdp_translate(inner, end, &t, &f))
+		if (!xdp_translate(inner, end, &t, f))
 			return XDP_PASS;
-		count(f.kind == ICMP ? AGENT_ICMP : AGENT_TRANSLATED);
+		count(f->kind == ICMP ? AGENT_ICMP : AGENT_TRANSLATED);
 	}
 	if (!l2_move(data, end, t.l2, t.strip, t.is_inner_v6) || bpf_xdp_adjust_head(ctx, (int)t.strip))
 		return XDP_PASS;
@@ -680,58 +958,106 @@ static __always_inline void skb_ecn(struct __sk_buff *skb, const struct tunnel *
 	bpf_skb_store_bytes(skb, t->l2, &new, 2, t->is_inner_v6 ? BPF_F_RECOMPUTE_CSUM : 0);
 }
 
-/* The first word of the inner header as it has to be; false: drop it. */
-static __always_inline bool ecn_plan(const void *outer, __be16 old, const struct tunnel *t, __be16 *new)
-{
-	__u32 word = bpf_ntohs(old), is = ecn_of(word, t->is_inner_v6);
-	int ecn = ecn_join(ecn_of(bpf_ntohs(*(__be16 *)outer), t->is_v6), is);
-
-	*new = bpf_htons(word + (((__u32)ecn - is) << (t->is_inner_v6 ? 4 : 0)));
-	return ecn >= 0;
-}
-
 /* The packets of several tunnel packets in one, as GRO may make them, cannot be told apart. */
 static __always_inline bool is_bundle(const struct __sk_buff *skb, const struct tunnel *t)
 {
 	return skb->gso_size && t->l2 + t->strip + t->inner_len != skb->len;
 }
 
+/* -1: it cannot be passed on from here, and is taken as any other. */
+static __always_inline int skb_hop(struct __sk_buff *skb, const struct agent_place *place, const struct tunnel *t,
+				   struct hop *h)
+{
+	__u32 pseudo, rest, check = t->l2;
+	struct outer4 o4;
+	struct outer6 o6;
+
+	if (skb->gso_size || (!h->has_fib && place->at == AGENT_GUEST))
+		return -1;
+	if (t->is_v6) {
+		if (bpf_skb_load_bytes(skb, t->l2, &o6, sizeof(o6)))
+			return -1;
+		outer6_change(&o6, h, &pseudo, &rest);
+		check += offsetof(struct outer6, udp.check);
+	} else {
+		if (bpf_skb_load_bytes(skb, t->l2, &o4, sizeof(o4)))
+			return -1;
+		outer4_change(&o4, h, &pseudo, &rest);
+		check += offsetof(struct outer4, udp.check);
+	}
+	if (bpf_skb_adjust_room(skb, -(__s32)HOP_STRIP, BPF_ADJ_ROOM_MAC, 0))
+		return -1;
+	if (t->is_v6)
+		bpf_skb_store_bytes(skb, t->l2, &o6, sizeof(o6), 0);
+	else
+		bpf_skb_store_bytes(skb, t->l2, &o4, sizeof(o4), 0);
+	bpf_l4_csum_replace(skb, check, 0, pseudo, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
+	bpf_l4_csum_replace(skb, check, 0, rest, BPF_F_MARK_MANGLED_0);
+	count(AGENT_SECOND_HOP);
+	if (!h->has_fib)
+		return (int)bpf_redirect_neigh(here.ifindex, NULL, 0, 0);
+	bpf_skb_store_bytes(skb, 0, h->fib.dmac, 6, 0);
+	bpf_skb_store_bytes(skb, 6, h->fib.smac, 6, 0);
+	return (int)bpf_redirect(h->fib.ifindex, 0);
+}
+
+/* All headers that matter are where they can be read, or it is no tunnel's packet. */
+static __always_inline bool is_linear(struct __sk_buff *skb)
+{
+	struct pkt p;
+
+	if (skb->len <= skb->data_end - skb->data || skb->data_end - skb->data >= PKT_PULL)
+		return true;
+	pkt_parse_plain(skb, &p);
+	return !(p.flags & PKT_ODD) && p.proto != IPPROTO_UDP;
+}
+
 static __always_inline int skb_decapsulate(struct __sk_buff *skb, const struct agent_place *place)
 {
 	void *data, *end, *inner;
+	struct flow *f = flow_here();
 	struct tunnel t = { 0 };
-	struct flow f = { 0 };
-	__be16 word, new, type;
+	bool has_hop, is_sound = false;
+	__be16 word = 0, new = 0, type;
+	struct hop h;
 	struct pkt p;
-	int ret;
+	int ret, hop;
 
-	pkt_parse_skb(skb, &p);
+	if (!f)
+		return TC_ACT_UNSPEC;
+	if (!is_linear(skb))
+		bpf_skb_pull_data(skb, skb->len < PKT_PULL ? skb->len : PKT_PULL);
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
-	if (p.flags & PKT_L4 && p.proto == IPPROTO_UDP && end - data < PKT_PULL && skb->len > end - data) {
-		bpf_skb_pull_data(skb, skb->len < PKT_PULL ? skb->len : PKT_PULL);
-		pkt_parse_skb(skb, &p);
-		data = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-	}
+	pkt_parse_from(data, end, &p, false, 0, false);
 	ret = tunnel_parse(data, end, skb->len, &p, place, &t);
 	if (ret == NOT_OURS) {
 		forget_direct(&p, end, place);
 		return TC_ACT_UNSPEC;
 	}
-	inner = at(data, t.l2 + t.strip);
 	if (ret == TAKE && is_bundle(skb, &t))
 		ret = AGENT_UNABLE;
+	inner = at(data, t.l2 + t.strip);
+	if (ret == TAKE && inner + sizeof(struct iphdr) <= end) {
+		word = *(__be16 *)inner;
+		is_sound = ecn_plan(at(data, t.l2), end, word, &t, &new);
+	}
+	has_hop = ret == TAKE && hop_parse(at(data, t.l2 + t.strip - HOP_STRIP), end, &t, &h);
+	if (ret == TAKE && (is_translated(t.vip) || has_hop) && !skb_flow(skb, t.l2 + t.strip, t.is_inner_v6, true))
+		ret = AGENT_BAD_LENGTH;
+	if (ret == TAKE && has_hop && !is_known(skb, place, &t, f)) {
+		hop_route(skb, here.ifindex, data, end, &t, &h);
+		hop = skb_hop(skb, place, &t, &h);
+		if (hop >= 0)
+			return hop;
+	}
 	if (ret == TAKE && is_translated(t.vip))
-		ret = translate_plan(inner, end, &t, &f);
+		ret = translate_plan(&t, f);
 	if (ret != TAKE) {
 		count(ret);
 		return ret == AGENT_CONFLICT ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
-	if (inner + sizeof(struct iphdr) > end)
-		return TC_ACT_UNSPEC;
-	word = *(__be16 *)inner;
-	if (!ecn_plan(p.l3, word, &t, &new)) {
+	if (!is_sound) {
 		count(AGENT_CONGESTED);
 		return TC_ACT_SHOT;
 	}
@@ -745,9 +1071,9 @@ static __always_inline int skb_decapsulate(struct __sk_buff *skb, const struct a
 	skb_ecn(skb, &t, word, new);
 	vip_count(t.vip, overhead_of(&t), t.inner_len);
 	if (is_translated(t.vip)) {
-		if (skb_translate(skb, t.l2, t.is_inner_v6, false, true, &f, t.vip->to, t.vip->diff))
+		if (skb_translate(skb, t.l2, t.is_inner_v6, false, true, f, t.vip->to, t.vip->diff))
 			return TC_ACT_SHOT;
-		count(f.kind == ICMP ? AGENT_ICMP : AGENT_TRANSLATED);
+		count(f->kind == ICMP ? AGENT_ICMP : AGENT_TRANSLATED);
 	}
 	count(AGENT_DECAPSULATED);
 	return TC_ACT_UNSPEC;
@@ -760,18 +1086,19 @@ static __always_inline int skb_decapsulate(struct __sk_buff *skb, const struct a
 /* Where the maximum segment size is among the options of a TCP header of len bytes, 0: it is not. */
 static __always_inline __u32 mss_find(const __u8 *tcp, __u32 len)
 {
-	__u32 i = sizeof(struct tcphdr);
+	__u32 i = sizeof(struct tcphdr), step;
 
 	for (int n = 0; n < 40; n++) {
-		if (i + 4 > len || i > 56)
+		i &= 63; /* the same for the verifier in each round */
+		barrier_var(i);
+		if (i + 4 > len || i > 56 || tcp[i] == 0)
 			return 0;
 		if (tcp[i] == 2)
 			return tcp[i + 1] == 4 ? i + 2 : 0;
-		if (tcp[i] == 0)
+		step = tcp[i] == 1 ? 1 : tcp[i + 1];
+		if (!step)
 			return 0;
-		if (tcp[i] != 1 && tcp[i + 1] < 2)
-			return 0;
-		i += tcp[i] == 1 ? 1 : tcp[i + 1];
+		i += step;
 	}
 	return 0;
 }
@@ -784,32 +1111,33 @@ static __always_inline __u16 swap(__u16 v)
 }
 
 /* A SYN-ACK: the client's segments have to fit into the tunnel. */
-static __always_inline void mss_clamp(struct __sk_buff *skb, __u32 l4, __u32 overhead)
+__noinline int mss_clamp(struct __sk_buff *skb, __u32 l4, __u32 overhead)
 {
-	__u8 tcp[60] = { 0 };
+	__u8 tcp[64] = { 0 };
 	__u32 len, at;
 	__u16 from, to;
 
 	if (bpf_skb_load_bytes(skb, l4, tcp, sizeof(struct tcphdr)))
-		return;
+		return 0;
 	len = (tcp[12] >> 4) * 4;
-	if (len <= sizeof(struct tcphdr) || len > sizeof(tcp) || bpf_skb_load_bytes(skb, l4, tcp, len))
-		return;
+	if (len <= sizeof(struct tcphdr) || len > 60 || bpf_skb_load_bytes(skb, l4, tcp, len))
+		return 0;
 	at = mss_find(tcp, len);
-	if (at < sizeof(struct tcphdr) || at > sizeof(tcp) - 2)
-		return;
+	if (at < sizeof(struct tcphdr) || at > 58)
+		return 0;
 	from = tcp[at] << 8 | tcp[at + 1];
 	if (from < overhead + MSS_LEAST)
-		return;
+		return 0;
 	to = bpf_htons(from - overhead);
 	from = bpf_htons(from);
 	if (bpf_skb_store_bytes(skb, l4 + at, &to, 2, 0))
-		return;
+		return 0;
 	if (at & 1)
 		bpf_l4_csum_replace(skb, l4 + 16, swap(from), swap(to), 2);
 	else
 		bpf_l4_csum_replace(skb, l4 + 16, from, to, 2);
 	count(AGENT_CLAMPED);
+	return 1;
 }
 
 static __always_inline bool is_syn_ack(const struct flow *f)
@@ -832,23 +1160,22 @@ static __always_inline void clamp_own(struct __sk_buff *skb, __u32 ip, const str
 		mss_clamp(skb, ip + f->l4, vip->overhead ? vip->overhead : 48);
 }
 
-static __always_inline void frag_key(const struct pkt *p, struct agent_frag *k)
+static __always_inline void frag_key(const struct flow *f, struct agent_frag *k)
 {
-	pkt_addrs(p, k->src, k->dst);
-	k->id = p->frag_id;
-	k->place = (__u16)here.place;
-	k->proto = p->flags & PKT_V4 ? p->proto : 0;
+	*k = (struct agent_frag){ .id = f->frag_id, .place = (__u16)here.place, .proto = f->frag_proto };
+	__builtin_memcpy(k->src, f->src, sizeof(k->src));
+	__builtin_memcpy(k->dst, f->dst, sizeof(k->dst));
 }
 
 /* The connection of a reply; ICMP errors: the one that is quoted. */
-static __always_inline struct agent_conn *conn_of(const struct pkt *p, struct flow *f)
+static __always_inline struct agent_conn *conn_of(struct flow *f)
 {
-	struct agent_frag k = { 0 };
 	struct agent_conn_key *whose;
 	struct agent_conn *c;
+	struct agent_frag k;
 
 	if (f->kind == LATER) {
-		frag_key(p, &k);
+		frag_key(f, &k);
 		whose = bpf_map_lookup_elem(&frags, &k);
 		if (!whose) {
 			count(AGENT_LOST_FRAGMENT);
@@ -860,7 +1187,7 @@ static __always_inline struct agent_conn *conn_of(const struct pkt *p, struct fl
 	if (!c || !is_fresh(c, f->key.proto, now()))
 		return NULL;
 	if (f->is_first) {
-		frag_key(p, &k);
+		frag_key(f, &k);
 		bpf_map_update_elem(&frags, &k, &f->key, BPF_ANY);
 	}
 	return c;
@@ -878,45 +1205,81 @@ static __always_inline void reply_count(const struct agent_vip_key *key, __u32 b
 	s->reply_bytes += bytes;
 }
 
-static __always_inline int skb_reply(struct __sk_buff *skb, const struct agent_place *place)
+/* Where the IP header is, 0: there is none. */
+static __always_inline __u32 ip_find(struct __sk_buff *skb, bool *is_v6)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+	__u32 offset = sizeof(*eth);
+	__be16 type;
+
+	if ((void *)(eth + 1) > end)
+		return 0;
+	type = eth->h_proto;
+	for (int i = 0; i < PKT_VLANS; i++) {
+		struct pkt_vlan *tag = data + offset;
+
+		if (!pkt_is_vlan(type))
+			break;
+		if ((void *)(tag + 1) > end)
+			return 0;
+		type = tag->type;
+		offset += sizeof(*tag);
+	}
+	*is_v6 = type == bpf_htons(ETH_P_IPV6);
+	return *is_v6 || type == bpf_htons(ETH_P_IP) ? offset : 0;
+}
+
+/* A packet's connection into scratch, as a reply's; false: it can be none. */
+static __always_inline bool reply_flow(struct __sk_buff *skb, struct flow *f)
+{
+	bool is_v6 = false;
+	__u32 ip = ip_find(skb, &is_v6);
+
+	if (!ip)
+		return false;
+	if (skb_flow(skb, ip, is_v6, false) && f->kind != OTHER)
+		return true;
+	if (skb->data_end - skb->data >= PKT_PULL || skb->len <= skb->data_end - skb->data)
+		return false;
+	bpf_skb_pull_data(skb, skb->len < PKT_PULL ? skb->len : PKT_PULL);
+	return skb_flow(skb, ip, is_v6, false) && f->kind != OTHER;
+}
+
+/* Out through the VIP that its connection came in by. */
+static __always_inline int reply_translate(struct __sk_buff *skb, struct flow *f, struct agent_conn *c)
 {
 	struct agent_vip_key vip = { .place = here.place };
-	struct flow f = { 0 };
-	struct agent_conn *c;
-	__u32 ip, src[4], dst[4];
-	bool is_v6, is_own;
-	struct pkt p;
+	bool is_own = f->kind != ICMP || is_same(f->src, f->key.own);
 
-	pkt_parse_skb(skb, &p);
-	if (!(p.flags & (PKT_V4 | PKT_V6)))
-		return TC_ACT_UNSPEC;
-	flow_parse(&p, (void *)(long)skb->data_end, false, &f);
-	if (f.kind == OTHER)
-		return TC_ACT_UNSPEC;
-	ip = p.l3 - (void *)(long)skb->data;
-	is_v6 = p.flags & PKT_V6;
-	if (!place->is_translating || (f.kind == TCP && (f.tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN)) {
-		if (place->is_translating)
-			conn_forget(&f);
-		clamp_own(skb, ip, &f);
-		return TC_ACT_UNSPEC;
-	}
-	c = conn_of(&p, &f);
-	if (!c) {
-		clamp_own(skb, ip, &f);
-		return TC_ACT_UNSPEC;
-	}
-	if (f.kind == TCP || f.kind == UDP)
-		conn_touch(c, &f, now());
-	pkt_addrs(&p, src, dst);
-	is_own = f.kind != ICMP || is_same(src, f.key.own);
+	if (f->kind == TCP || f->kind == UDP)
+		conn_touch(c, f, now());
 	__builtin_memcpy(vip.addr, c->vip, sizeof(vip.addr));
-	reply_count(&vip, skb->len - ip);
-	if (skb_translate(skb, ip, is_v6, true, is_own, &f, vip.addr, (__u16)~c->diff))
+	reply_count(&vip, skb->len - f->ip);
+	if (skb_translate(skb, f->ip, f->is_v6, true, is_own, f, vip.addr, (__u16)~c->diff))
 		return TC_ACT_SHOT;
-	count(f.kind == ICMP ? AGENT_ICMP : AGENT_REPLIES);
-	if (is_syn_ack(&f))
-		mss_clamp(skb, ip + f.l4, c->overhead);
+	count(f->kind == ICMP ? AGENT_ICMP : AGENT_REPLIES);
+	if (is_syn_ack(f))
+		mss_clamp(skb, f->ip + f->l4, c->overhead);
+	return TC_ACT_UNSPEC;
+}
+
+static __always_inline int skb_reply(struct __sk_buff *skb, const struct agent_place *place)
+{
+	struct flow *f = flow_here();
+	struct agent_conn *c = NULL;
+
+	if (!f || !reply_flow(skb, f))
+		return TC_ACT_UNSPEC;
+	if (place->is_translating) {
+		if (f->kind == TCP && (f->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+			conn_forget(&f->key);
+		else
+			c = conn_of(f);
+	}
+	if (c)
+		return reply_translate(skb, f, c);
+	clamp_own(skb, f->ip, f);
 	return TC_ACT_UNSPEC;
 }
 

@@ -55,7 +55,8 @@ struct lb_config {
 	__u32 buckets;     /* a power of two */
 	__u32 tick_shift;  /* time in a flow's entry: jiffies64 >> this, about a second */
 	__u32 tick_us;     /* how long a tick is */
-	__u32 reserved[2];
+	__u32 swept;       /* tick when user space last erased what was forgotten */
+	__u32 reserved;
 	__u32 key[LB_KEYS]; /* random: of the flow table's hash */
 };
 
@@ -68,7 +69,8 @@ struct lb_place {
 	__u32 source6[4];
 	__u8 gateway[6];   /* next hop of everything; zeroes: ask the kernel for each backend */
 	__be16 port;       /* GUE destination port */
-	__u32 reserved[5];
+	__u32 is_changing; /* of user space alone: is being enabled or disabled; set by a killed run too */
+	__u32 reserved[4];
 };
 
 /* Bit hash(address): lb_prefilter_bit of lbhash.h. */
@@ -150,6 +152,9 @@ struct lb_ring {
  * only a later packet that is no SYN makes a flow established, which may be in any way but the
  * last. So a flood of SYNs evicts nobody who was heard of twice. An entry does not tell who the
  * client is.
+ *
+ * Ticks come around after four hours and a half; what was forgotten long ago would look young
+ * again. So changes of user space erase it, one of them each half an hour (lb_config.swept).
  */
 #define LB_WAYS 8
 #define LB_PROBATION 2

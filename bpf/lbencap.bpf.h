@@ -219,24 +219,35 @@ __noinline int hop_find(struct xdp_md *ctx)
 /*
  * Any packet that is in the job.
  */
+/* What is behind a link-layer header. Bounded here, where old verifiers see it; and the
+ * pointer is not reckoned a second time, which they take for another one. */
+static __always_inline void *behind_l2(void *data, __u32 l2)
+{
+	void *l3;
+
+	barrier_var(l2);
+	l3 = data + (l2 & 31);
+	barrier_var(l3);
+	return l3;
+}
+
 /* Move the link-layer header, of l2 octets, to the new start of the frame. */
 static __always_inline bool l2_move(void *data, void *end, __u32 l2, __u32 room, const struct job *j, __be16 type)
 {
 	void *from = data + room;
+	__u64 mac = j->smac;
 	__be16 *last;
-	__u32 at = l2 - 2;
 
-	if (from + ETH_HLEN + 8 > end || at > ETH_HLEN + 6)
+	if (from + ETH_HLEN + 8 > end)
 		return false;
-	__builtin_memcpy(data, from, ETH_HLEN);
+	mac = mac ? mac : mac_read(from);
 	if (l2 >= ETH_HLEN + 4)
-		__builtin_memcpy(data + ETH_HLEN, from + ETH_HLEN, 4);
+		*(__u32 *)(data + 12) = *(__u32 *)(from + 12);
 	if (l2 >= ETH_HLEN + 8)
-		__builtin_memcpy(data + ETH_HLEN + 4, from + ETH_HLEN + 4, 4);
-	mac_write(data + 6, j->smac ? j->smac : mac_read(data));
+		*(__u32 *)(data + 16) = *(__u32 *)(from + 16);
+	mac_write(data + 6, mac);
 	mac_write(data, j->dmac);
-	barrier_var(at);
-	last = data + (at & 31);
+	last = behind_l2(data, l2 - 2);
 	if ((void *)(last + 1) > end)
 		return false;
 	*last = type;
@@ -282,7 +293,7 @@ static __always_inline int job_send(struct xdp_md *ctx, bool is_v4)
 		return -1;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
-	l3 = data + l2;
+	l3 = behind_l2(data, l2);
 	if (l3 + outer + SECOND_HOP > end || room > OUTER6 + SECOND_HOP ||
 	    !l2_move(data, end, l2, room, j, is_v4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)))
 		return -1;

@@ -92,7 +92,7 @@ static const struct arg enable_args[] = {
 	[E_VIPS] = { .word = "vips", .type = ARG_U32, .offset = FIELD(vips), .meta = "N", .min = 1, .max = LB_VIPS_MOST,
 		     .help = "room for so many VIPs; default 512" },
 	[E_BACKENDS] = { .word = "backends", .type = ARG_U32, .offset = FIELD(backends), .meta = "N", .min = 1,
-			 .max = LB_BACKENDS_MOST, .help = "room for so many backends of all VIPs; default 4096" },
+			 .max = LB_BACKENDS_MOST, .help = "room for so many backends of all VIPs; default 2048" },
 	[E_GATEWAY] = { .word = "gateway", .type = ARG_CUSTOM, .offset = FIELD(gateway), .meta = "MAC|auto",
 			.parse = take_gateway, .complete = complete_gateway,
 			.help = "next hop to all backends; default auto: the kernel's for each" },

@@ -162,7 +162,7 @@ static int backend_new(struct change *c, const struct lb_backend_want *want, int
 	lb_note_backend(c->run, c->lb, '+', c->vip, &want->addr);
 	change_u64(c->run->changes, "weight", part.m.weight);
 	if (part.m.admin != LB_UP)
-		change_str(c->run->changes, "admin", "%s", lb_admin_words[part.m.admin]);
+		change_str(c->run->changes, "state", "%s", lb_admin_words[part.m.admin]);
 	c->is_changed = true;
 	return 0;
 }
@@ -178,7 +178,7 @@ static void backend_change(struct change *c, const struct lb_backend_want *want,
 	if (m->weight != old.weight)
 		change_from_u64(c->run->changes, "weight", old.weight, m->weight);
 	if (m->admin != old.admin)
-		change_from_str(c->run->changes, "admin", lb_admin_words[old.admin], lb_admin_words[m->admin]);
+		change_from_str(c->run->changes, "state", lb_admin_words[old.admin], lb_admin_words[m->admin]);
 	if (m->healthy != old.healthy)
 		change_from_str(c->run->changes, "health", lb_healthy_words[old.healthy], lb_healthy_words[m->healthy]);
 	c->is_changed = true;

@@ -86,17 +86,6 @@ void lb_count(const struct lb *lb, struct lb_use *use)
 	}
 }
 
-static bool is_forgotten(const struct lb *lb, __u64 entry, const void *arg)
-{
-	(void)arg;
-	return !lb_is_flow(lb, entry);
-}
-
-void lb_flows_forget(struct lb *lb)
-{
-	lb_flows_erase(lb, is_forgotten, NULL);
-}
-
 /*
  * Numbers.
  */
@@ -106,6 +95,21 @@ static bool is_of_gone(const struct lb *lb, __u64 entry, const void *arg)
 
 	(void)arg;
 	return !b || b->state == LB_GONE;
+}
+
+static bool is_of_none(const struct lb *lb, __u64 entry, const void *arg)
+{
+	return is_of_gone(lb, entry, arg) || !lb_is_flow(lb, entry);
+}
+
+/* Half an hour: idle is 4 hours at most, and ticks come around after 4 and a half. */
+#define SWEEP_TICKS 2048
+void lb_sweep(struct lb *lb)
+{
+	if (lb->now - lb->config->swept < SWEEP_TICKS)
+		return;
+	lb_flows_erase(lb, is_of_none, NULL);
+	lb->config->swept = lb->now;
 }
 
 /* As in an entry of the flow table, the number is in the second 16 bits of a word. */
@@ -180,7 +184,8 @@ int lb_gone_free(struct lb *lb)
 	err = root_grace(); /* no packet makes an entry for them any more */
 	if (err)
 		return err;
-	lb_flows_erase(lb, is_of_gone, NULL);
+	lb_flows_erase(lb, is_of_none, NULL);
+	lb->config->swept = lb->now;
 	frags_erase(lb);
 	err = root_grace(); /* nor has one read an entry before it was erased */
 	for (__u32 i = first; !err && i < lb->config->backends; i++)

@@ -234,14 +234,37 @@ bool lb_is_needed(const struct lb *lb, int except)
 	return false;
 }
 
-int lb_keeps(const struct bpffs *b, const char *instance)
+/* Was it enabled before the run was killed? Who is of another network namespace is asked there. */
+static int place_settle(struct lb *lb, struct lb_place *p)
 {
-	auto_lb struct lb lb = LB_INIT;
-	int ret = lb_map(b, instance, &lb);
+	struct chain_id at;
+	struct iface iface;
+	int has = iface_by_index((int)p->ifindex, &iface);
 
-	if (ret == -EINVAL || ret == -ENOENT)
-		return 0; /* not an instance of lb */
-	return ret <= 0 ? ret : lb_is_needed(&lb, -1);
+	if (!has)
+		has = chain_id_init(&at, &iface, HOOK_XDP);
+	if (!has && at.netns.id != p->netns)
+		return 0;
+	if (!has)
+		has = chain_has(lb->b, &at, LB_KF);
+	if (has == -ENODEV)
+		has = 0;
+	if (has < 0)
+		return has;
+	if (!has)
+		__atomic_store_n(&p->ifindex, 0, __ATOMIC_SEQ_CST);
+	p->is_changing = 0;
+	return 0;
+}
+
+int lb_places_settle(struct lb *lb)
+{
+	int err = 0;
+
+	for (int i = 0; !err && i < LB_PLACES; i++)
+		if (lb->place[i].ifindex && lb->place[i].is_changing)
+			err = place_settle(lb, &lb->place[i]);
+	return err;
 }
 
 /* What another interface was told of next hops. */
@@ -273,6 +296,7 @@ int lb_place(struct lb *lb, const struct chain_id *at, bool *is_new)
 	err = lb_place_defaults(at, &p);
 	if (err)
 		return err;
+	p.is_changing = 1; /* until its program is in the chain */
 	__atomic_store_n(&lb->place[number].ifindex, 0, __ATOMIC_SEQ_CST);
 	hops_clear(lb, number);
 	lb->place[number] = p;
@@ -293,17 +317,17 @@ int lb_check_iface(const struct iface *i)
 			     i->name);
 }
 
+/* What a killed run left is none of this one's: it may be in the middle of a change. */
 static int open_or_make(const struct bpffs *b, const char *instance, struct lb *lb)
 {
-	const struct run run = { 0 };
 	const struct lb_sizes defaults = { 0 };
-	int ret = lb_open(&run, b, instance, true, lb);
+	int ret = lb_map(b, instance, true, lb);
 
 	if (ret)
 		return ret < 0 ? ret : 0;
 	ret = lb_make(b, instance, &defaults);
 	if (!ret)
-		ret = lb_open(&run, b, instance, true, lb);
+		ret = lb_map(b, instance, true, lb);
 	return ret == 1 ? 0 : ret ? ret : fail(-ENOENT, "instance %s was removed meanwhile", instance);
 }
 

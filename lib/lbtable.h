@@ -37,7 +37,7 @@ void lb_close(struct lb *lb);
 
 #define LB_FLOWS_DEFAULT 1048576
 #define LB_VIPS_DEFAULT 512
-#define LB_BACKENDS_DEFAULT 4096
+#define LB_BACKENDS_DEFAULT 2048
 #define LB_VIPS_MOST 16384
 #define LB_BACKENDS_MOST 65535
 struct lb_sizes {

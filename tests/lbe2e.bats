@@ -62,12 +62,12 @@ quiet() {
 	in_ns vm iperf3 -s -D 3>&-
 	for vip in "$VIP4" "$VIP6"; do
 		eventually in_ns cli iperf3 -c "$vip" -n 1K >/dev/null
-		for words in '-n 40M' '-n 40M -R' '-n 10M -u -b 100M -l 1200' '-n 10M -P 4'; do
+		for words in '-n 40M' '-n 40M -R' '-n 4M -u -b 20M -l 1200' '-n 10M -P 4'; do
 			# shellcheck disable=SC2086
 			in_ns cli timeout 30 iperf3 --json -c "$vip" $words >"$BATS_TEST_TMPDIR/iperf"
 			figure "iperf3 $words, $vip: $(jq -r '.end | (.sum_received // .sum) |
 				"\(.bytes / 1e6 | round) MB, \(.bits_per_second / 1e6 | round) Mbit/s, \(.lost_percent // 0) % lost"' "$BATS_TEST_TMPDIR/iperf")"
-			jq -e '.end | (.sum_received // .sum) | .bytes > 9e6 and (.lost_percent // 0) < 2' "$BATS_TEST_TMPDIR/iperf" >/dev/null
+			jq -e '.end | (.sum_received // .sum) | .bytes > 35e5 and (.lost_percent // 0) < 5' "$BATS_TEST_TMPDIR/iperf" >/dev/null
 		done
 	done
 	# UDP answers come from the VIP, and each client stays with its backend
@@ -186,7 +186,7 @@ forget() {
 	load_up v4 "$VIP4" 80 churn=100 every=50
 	sleep 0.5
 	for host in lb1 lb2; do
-		does "~ lb backend $(a4 be1) vip $(vip4 80/tcp) admin up -> drain" \
+		does "~ lb backend $(a4 be1) vip $(vip4 80/tcp) state up -> drain" \
 			on $host lb backend set "$(a4 be1)" vip "$(vip4 80/tcp)" drain wait 30s
 	done
 	[[ -z $(in_ns be1 ss -Htn state established) ]]
@@ -194,9 +194,10 @@ forget() {
 	backend 'lb1 lb2' set be1 80/tcp up
 
 	load_up v4 "$VIP4" 80 hold=400
-	# one that holds on is told of
-	refuses 1 "l3afctl: backend $(a4 be1) of vip $(vip4 80/tcp): $(flows_of lb1 be1) flows are left; it goes on draining" \
-		on lb1 lb backend set "$(a4 be1)" vip "$(vip4 80/tcp)" drain wait 300ms
+	# those that hold on are told of, and hold on
+	run -1 --separate-stderr on lb1 lb backend set "$(a4 be1)" vip "$(vip4 80/tcp)" drain wait 300ms
+	[[ $output == "~ lb backend $(a4 be1) vip $(vip4 80/tcp) admin up -> drain" ]]
+	[[ $stderr == "l3afctl: backend $(a4 be1) of vip $(vip4 80/tcp): $(flows_of lb1 be1) flows are left; it goes on draining" ]]
 	[[ ! -s $BATS_TEST_TMPDIR/lbnet/v4.failed ]]
 	host=$(in_ns be1 ss -Htn state established | wc -l)
 	((host > 100))
