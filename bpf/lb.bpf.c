@@ -435,7 +435,7 @@ static __always_inline __u64 known_hop(const struct known *k)
 	w[0] = word[0];
 	w[1] = word[1];
 	w[2] = word[2];
-	return hop_is_fresh(w, k->now) && w[2] >> 16 == here.ifindex ? w[0] >> 16 : 0;
+	return hop_is_fresh(w, k->now) && (__u32)(w[2] >> 16) == here.ifindex ? w[0] >> 16 : 0;
 }
 
 /* Is the way there as plain as the packet? */

@@ -53,3 +53,20 @@ pkt() { in_ns srv env BPFFS="$BPFFS" LBHARNESS="$FP/bpf/lbharness.o" "$FP/lbpkt"
 	pkt age lb -1
 	packets "${known[@]}"
 }
+
+@test "a next hop whose neighbour the kernel has lost is kept; another one, not yet known, is not taken for it" {
+	local to='tx 10.77.0.1 > 10.200.0.5 nodf csum'
+	in_ns srv sysctl -qw net.ipv4.conf.all.forwarding=1
+	in_ns srv ip route add 10.200.0.0/24 via 10.77.0.2
+	l3af lb enable dev s0 gateway auto >/dev/null
+	serve 10.99.0.1:80/tcp 10.200.0.5
+	packets " = $to"
+	in_ns srv ip neigh del 10.77.0.2 dev s0
+	sleep 2.2 # what it said is good for two ticks
+	packets " = $to"
+	in_ns srv ip route replace 10.200.0.0/24 via 10.77.0.9
+	sleep 2.2
+	packets ' = drop'
+	in_ns srv ip neigh replace 10.77.0.9 lladdr 02:77:00:00:00:02 dev s0
+	packets " = $to"
+}
