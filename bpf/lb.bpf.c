@@ -347,7 +347,6 @@ static __always_inline bool known_find(struct known *k, const struct lb_config *
 	volatile __u64 *way;
 	struct lb_bucket *b;
 	struct lb_vip *vip;
-	__u32 age;
 	__u64 e;
 
 	if (unlikely(k->tcp & (TCP_FIN | TCP_SYN | TCP_RST)))
@@ -366,12 +365,11 @@ static __always_inline bool known_find(struct known *k, const struct lb_config *
 	vip = vip_get(k->backend->vip);
 	if (!vip || !vip_is(vip, &k->f))
 		return false;
-	age = LB_AGE(k->now, e);
-	if (unlikely(age)) {
-		if (vip->flags & LB_STICKY || (vip->idle && age >= vip->idle))
-			return false;
-		*way = (e & ~(__u64)LB_TICKS) | (k->now & LB_TICKS);
-	}
+	if (likely(!((k->now ^ (__u32)e) & LB_TICKS)))
+		return true;
+	if (vip->flags & LB_STICKY || (vip->idle && LB_AGE(k->now, e) >= vip->idle))
+		return false;
+	*way = (e & ~(__u64)LB_TICKS) | (k->now & LB_TICKS);
 	return true;
 }
 
