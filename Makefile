@@ -71,6 +71,7 @@ LIBTESTS := \
 	lbring \
 	lbsim
 PLAINTESTS := \
+	agentrun \
 	flowsend \
 	lbflood \
 	lbload \
