@@ -260,7 +260,7 @@ help_text() {
 	[[ ${COMPREPLY[*]} == file ]]
 	words l3afctl nonsense ''
 	((${#COMPREPLY[@]} == 0))
-	complete -p l3afctl l3af-chain l3af-limit l3af-flows
+	complete -p l3afctl l3af-agent l3af-chain l3af-flows l3af-lb l3af-limit
 }
 
 @test "zsh completion" {
