@@ -314,6 +314,41 @@ static void check_local(struct doctor *d, const struct lb_view_vip *v, const cha
 	      "is an address of this host (%s): what is sent from here, health probes too, stays here", owner.name);
 }
 
+/* A client, as far as routes are concerned. */
+static struct addr some_client(const struct doctor *d, bool is_v4)
+{
+	struct addr a = { .b = { [10] = 0xff, 0xff, 198, 51, 100, 1 } };
+
+	if (!is_v4)
+		a = (struct addr){ .b = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } };
+	for (int i = 0; i < d->view.backends; i++)
+		if (addr_is_v4(&d->view.backend[i].addr) == is_v4)
+			return d->view.backend[i].addr;
+	return a;
+}
+
+/* Packets for ports of a VIP's address that are no VIP go on to the kernel. It must not forward
+ * them to a router, who would send them here again. */
+static void check_loop(struct doctor *d, const struct site *s, const struct lb_view_vip *v, const char *vip)
+{
+	bool is_v4 = addr_is_v4(&v->vip.addr);
+	const struct addr client = some_client(d, is_v4);
+	struct host_route r;
+	char mend[192], text[64];
+
+	if (host_route_forward(&s->iface, &client, &v->vip.addr, &r) || r.type != RTN_UNICAST)
+		return;
+	snprintf(mend, sizeof(mend), "ip %srule add iif %s to %s blackhole", is_v4 ? "" : "-6 ", s->dev,
+		 format_addr(&v->vip.addr, text, sizeof(text)));
+	found(d, LB_WARN, "loop", vip, mend, "this host forwards what comes to other ports of it by %s: it may come back, "
+	      "round and round", r.iface.name);
+}
+
+static bool is_same_addr(const struct lb_view_vip *a, const struct lb_view_vip *b)
+{
+	return !memcmp(&a->vip.addr, &b->vip.addr, sizeof(a->vip.addr));
+}
+
 static void check_vips(struct doctor *d)
 {
 	int usable = 0, foreign = 0;
@@ -323,6 +358,8 @@ static void check_vips(struct doctor *d)
 		format_vip(&d->view.vip[i].vip, text, sizeof(text));
 		check_usable(d, &d->view.vip[i], text, &usable);
 		check_local(d, &d->view.vip[i], text, &foreign);
+		for (int j = 0; j < d->sites && (!i || !is_same_addr(&d->view.vip[i], &d->view.vip[i - 1])); j++)
+			check_loop(d, &d->site[j], &d->view.vip[i], text);
 	}
 	snprintf(count, sizeof(count), "%d", d->view.vips);
 	if (!d->view.vips)
@@ -432,9 +469,10 @@ static void check_hop(struct doctor *d, struct asking *a, struct asked *q)
 	format_addr(&q->backend->addr, where, sizeof(where));
 	snprintf(mend, sizeof(mend), "ip route get %s", where);
 	q->has_no_hop = true;
-	if (err || r.type != RTN_UNICAST) {
-		found(d, r.type == RTN_LOCAL ? LB_BAD : bad, "nexthop", where, mend, "%s", err ? strerror(-err) :
-		      r.type == RTN_LOCAL ? "is an address of this host" : "its route lets nothing through");
+	if (err || r.type != RTN_UNICAST) { /* a blackhole is EINVAL */
+		found(d, r.type == RTN_LOCAL ? LB_BAD : bad, "nexthop", where, mend, "%s", r.type == RTN_LOCAL ?
+		      "is an address of this host" : err && err != -EINVAL ? strerror(-err) :
+		      "its route lets nothing through");
 		return;
 	}
 	is_known = host_neighbour(&r.iface, &r.next, mac);
