@@ -246,7 +246,7 @@ bad agent fd77::2: refuses GUE at port 6080 for $W: $tail"
 @test "what probes said, and when" {
 	well
 	in_ns srv ip route add 192.0.2.0/24 dev s0
-	in_ns srv ip rule add iif s0 to 192.0.2.0/24 blackhole
+	in_ns srv ip rule add iif s0 to 192.0.2.0/24 unreachable
 	lb health run vip $V timeout 300ms fall 1
 	[[ $(wrong) == "bad backends $V: nobody takes new flows, they are dropped: of 1 backends 0 down, 0 draining, 1 sick, 0 of weight 0
 bad health 10.77.0.2: is sick for $V: "* ]]
