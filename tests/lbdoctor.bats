@@ -156,8 +156,8 @@ bad source s9: no IPv6 source address: packets for such backends are dropped'* ]
 	lb backend add 10.77.0.2 vip 192.0.2.1:53/udp
 	in_ns srv ip route add 192.0.2.0/24 via 10.77.0.2
 	in_ns srv ip route add 2001:db8::/64 via fd77::2
-	finds "warn loop 192.0.2.1:53/udp: this host forwards what comes to other ports of it by s0: it may come back, round and round
-warn loop $W: this host forwards what comes to other ports of it by s0: it may come back, round and round"
+	finds "bad loop 192.0.2.1:53/udp: this host forwards what comes to other ports of it by s0: it may come back, round and round
+bad loop $W: this host forwards what comes to other ports of it by s0: it may come back, round and round"
 	# it does: the client gives it back
 	in_ns cli ip addr del 192.0.2.1/32 dev lo
 	in_ns cli ip route add 192.0.2.1 via 10.77.0.1
