@@ -49,9 +49,7 @@ static __u32 idle_limit(const struct lb *lb, const struct lb_backend *b, enum lb
 
 __u32 lb_age(const struct lb *lb, __u64 entry)
 {
-	__u32 age = LB_AGE(lb->now, entry);
-
-	return age > LB_TICKS - LB_AHEAD ? 0 : age;
+	return LB_AGE(lb->now, entry);
 }
 
 bool lb_is_flow(const struct lb *lb, __u64 entry)
