@@ -145,6 +145,8 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	[[ ! -e $STATE/kf/other ]]
 	refuses 2 'l3afctl: backend 10.99.0.1: is a VIP of instance lb; name the backend'"'"'s own address' \
 		l3af lb backend add 10.99.0.1 vip "$V"
+	refuses 2 'l3afctl: backend 10.77.0.1: is what instance lb sends from; it cannot send to itself' \
+		l3af lb backend add 10.77.0.1 vip "$V"
 	refuses 2 'l3afctl: lb backend add: ADDR: 224.0.0.1 is a multicast address' l3af lb backend add 224.0.0.1 vip "$V"
 	refuses 2 'l3afctl: lb backend add: ADDR: 127.0.0.1 is a loopback address' l3af lb backend add 127.0.0.1 vip "$V"
 	refuses 2 'l3afctl: lb backend add: ADDR: :: is no host'"'"'s address' l3af lb backend add :: vip "$V"
