@@ -319,9 +319,18 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 # ---- numbers, instances ----
 
 @test "a removed backend's number is free only when no flow has it" {
-	local number
+	local number before
 	up
 	backends 2
+	# of the same VIP: flows go by the ring, not all to who has the number now
+	before=$(go 30000 200 2 | grep '\.12$')
+	number=$(numbers | awk '$2 == "10.77.0.12" { print $1 }')
+	lb backend remove 10.77.0.12 vip "$V"
+	lb backend add 10.77.0.13 vip "$V"
+	[[ $(numbers | awk '$2 == "10.77.0.13" { print $1 }') == "$number" ]]
+	[[ $(join <(cut -d' ' -f1 <<<"$before") <(go 30000 200) | cut -d' ' -f2 | sort -u | xargs) == '10.77.0.11 10.77.0.13' ]]
+	lb backend remove 10.77.0.13 vip "$V"
+	lb backend add 10.77.0.12 vip "$V"
 	go 20000 200 2 >/dev/null
 	number=$(numbers | awk '$2 == "10.77.0.12" { print $1 }')
 	lb backend remove 10.77.0.12 vip "$V"
