@@ -171,11 +171,19 @@ struct lb_bucket {
 #define LB_ENTRY_BACKEND(e) ((__u16)((e) >> 16))
 #define LB_ENTRY_FLOW(e) ((enum lb_flow)((e) >> 14 & 3))
 #define LB_ENTRY_TICK(e) ((__u32)(e) & LB_TICKS)
-#define LB_AGE(now, e) (((now) - (__u32)(e)) & LB_TICKS) /* in ticks */
+/* In ticks. Another processor may be a tick ahead, and user space has read the time before. */
+#define LB_AHEAD 60
+static inline __attribute__((always_inline)) __u32 LB_AGE(__u32 now, __u64 entry)
+{
+	__u32 age = (now - (__u32)entry) & LB_TICKS;
+
+	return age > LB_TICKS - LB_AHEAD ? 0 : age;
+}
 
 /* The next hop's MAC (word[0]), ours (word[1]; as in memory, from its lowest byte on) and the
- * ifindex (word[2]), in the upper 48 bits; in the lower 16 of each the tick of when the kernel
- * was asked, which tells words of different answers apart. All 0: it was not. */
+ * ifindex below a hash of its address (word[2]), in the upper 48 bits; in the lower 16 of each
+ * the tick of when the kernel was asked, which tells words of different answers apart. All 0:
+ * it was not. */
 struct lb_hop {
 	__u64 word[3];
 };

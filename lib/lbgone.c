@@ -49,9 +49,7 @@ static __u32 idle_limit(const struct lb *lb, const struct lb_backend *b, enum lb
 
 __u32 lb_age(const struct lb *lb, __u64 entry)
 {
-	__u32 age = LB_AGE(lb->now, entry);
-
-	return age > LB_TICKS - LB_AHEAD ? 0 : age;
+	return LB_AGE(lb->now, entry);
 }
 
 bool lb_is_flow(const struct lb *lb, __u64 entry)
@@ -84,17 +82,6 @@ void lb_count(const struct lb *lb, struct lb_use *use)
 		u->youngest = age < u->youngest ? age : u->youngest;
 		u->oldest = age > u->oldest ? age : u->oldest;
 	}
-}
-
-static bool is_forgotten(const struct lb *lb, __u64 entry, const void *arg)
-{
-	(void)arg;
-	return !lb_is_flow(lb, entry);
-}
-
-void lb_flows_forget(struct lb *lb)
-{
-	lb_flows_erase(lb, is_forgotten, NULL);
 }
 
 /*
