@@ -66,6 +66,7 @@ FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpc
 
 # Test programs: those on our library, those that need nothing of it, and the rest below
 LIBTESTS := \
+	benchlb \
 	flow \
 	lbpkt \
 	lbring \

@@ -43,6 +43,7 @@ static __always_inline void read_ip4(struct xdp_md *ctx, struct job *j, const st
 
 	j->is_v4 = 1;
 	j->len = bpf_ntohs(ip->tot_len);
+	j->is_bad = j->len < ip->ihl * 4U;
 	j->tos = ip->tos;
 	j->id = ip->id;
 	j->frag_off = ip->frag_off & bpf_htons(0x4000);
@@ -59,6 +60,7 @@ static __always_inline void read_ip6(struct job *j, const struct pkt *p)
 
 	j->is_v4 = 0;
 	j->len = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	j->is_bad = p->flags & PKT_FRAGMENT && j->len < sizeof(*ip) + sizeof(struct pkt_ext);
 	j->tos = ip->priority << 4 | ip->flow_lbl[0] >> 4;
 	j->id = 0;
 	j->frag_off = bpf_htons(0x4000);
@@ -163,14 +165,15 @@ __noinline int job_read(struct xdp_md *ctx)
 	j->backend = j->second = j->way = j->old = j->is_new = 0;
 	j->f.sport = j->f.dport = 0;
 	j->f.proto = p.proto;
-	j->frag_id = p.frag_id;
+	/* IPv4 identifications are of a protocol each: RFC 791 */
+	j->frag_id = p.flags & PKT_V4 ? p.frag_id | (__u32)p.proto << 16 : p.frag_id;
 	j->is_fragment = !!(p.flags & PKT_FRAGMENT);
 	j->tcp = j->has_sum = 0;
 	if (p.flags & PKT_V4)
 		read_ip4(ctx, j, &p);
 	else
 		read_ip6(j, &p);
-	j->is_bad = j->len > frame_len(ctx) - j->l3;
+	j->is_bad |= j->len > frame_len(ctx) - j->l3;
 	if (p.flags & PKT_L4) {
 		j->l4 = p.l4 - data;
 		return job_read_l4(ctx);
@@ -212,15 +215,19 @@ static __always_inline int too_big(struct xdp_md *ctx, const struct job *j, __u3
 }
 
 /* To j->backend, or not. */
-static __always_inline int job_forward(struct xdp_md *ctx, struct job *j)
+__noinline int job_forward(struct xdp_md *ctx)
 {
-	struct lb_backend *backend = backend_get(j->backend);
 	struct lb_place *place = place_get();
+	struct lb_backend *backend;
+	struct job *j = job_get();
 	__u32 over, mtu;
 	int verdict;
 	bool is_v4;
 
-	if (!backend || !place)
+	if (!j || !place)
+		return XDP_DROP;
+	backend = backend_get(j->backend);
+	if (!backend)
 		return XDP_DROP;
 	is_v4 = backend->is_v4;
 	if (is_v4 ? !place->source4 : !(place->source6[0] | place->source6[1] | place->source6[2] | place->source6[3]))
@@ -252,7 +259,7 @@ static __always_inline int fragment_later(struct xdp_md *ctx, struct job *j)
 		return XDP_PASS;
 	if (known < 0)
 		return drop(j, LB_LOST_FRAGMENT);
-	return j->is_bad ? drop(j, LB_BAD_LENGTH) : job_forward(ctx, j);
+	return j->is_bad ? drop(j, LB_BAD_LENGTH) : job_forward(ctx);
 }
 
 /* A packet with ports, or an error about one. */
@@ -260,24 +267,15 @@ static __always_inline int flow_forward(struct xdp_md *ctx, struct job *j)
 {
 	struct lb_config *c = config_get();
 	bool is_first = j->is_fragment && j->kind == JOB_PACKET;
+	int verdict;
 
 	if (!c)
 		return XDP_PASS;
 	j->hash = lb_flow_hash(&j->f, c->key, j->is_v4);
-	if (j->is_bad || !flow_known()) {
-		if (!vip_find()) {
-			if (is_first)
-				frag_note(0);
-			return XDP_PASS;
-		}
-		if (j->is_bad)
-			return drop(j, LB_BAD_LENGTH);
-		if (!flow_new())
-			return drop(j, LB_NO_BACKEND);
-	}
-	if (is_first)
-		frag_note(j->backend);
-	return job_forward(ctx, j);
+	verdict = flow_pick();
+	if (is_first && verdict != XDP_DROP)
+		frag_note(verdict == PICKED ? j->backend : 0);
+	return verdict == PICKED ? job_forward(ctx) : verdict;
 }
 
 static __always_inline int error_forward(struct xdp_md *ctx, struct job *j)
@@ -315,84 +313,22 @@ __noinline int lb_any(struct xdp_md *ctx)
 /*
  * The shortest path.
  */
-#define ODD (-1)
+#define ODD (-2)
 
 /* What is known of the packet and where it goes. */
 struct known {
 	struct lb_flow_id f;
 	struct lb_place *place;
 	struct lb_backend *backend;
-	__u64 dmac;
-	__u32 number, len;
+	__u64 hash, dmac;
+	__u32 number, len, now;
 	struct outer o;
+	bool is_picked, is_new;
+	__u8 tcp;          /* flags */
 };
 
-/* Next hop by this interface. */
-static __always_inline __u64 known_hop(const struct lb_config *c, const struct known *k, __u32 now)
-{
-	__u64 mac = place_gateway(k->place), w[3];
-	const volatile __u64 *word;
-	struct lb_hop *hop;
-
-	if (likely(mac))
-		return mac;
-	hop = hop_get(c, k->number);
-	if (!hop)
-		return 0;
-	word = hop->word;
-	w[0] = word[0];
-	w[1] = word[1];
-	w[2] = word[2];
-	return hop_is_fresh(w, now) && w[2] >> 16 == here.ifindex ? w[0] >> 16 : 0;
-}
-
-/* Does the flow table know where this goes? Then it is noted that it was seen. */
-static __always_inline bool known_find(struct known *k, bool is_v4)
-{
-	struct lb_config *c = config_get();
-	struct lb_bucket *b;
-	volatile __u64 *way;
-	struct lb_vip *vip;
-	__u64 hash, e;
-	__u32 now, age;
-
-	if (!c)
-		return false;
-	hash = lb_flow_hash(&k->f, c->key, is_v4);
-	b = bucket_get(c, hash);
-	if (!b)
-		return false;
-	way = way_guess(b, lb_tag(hash));
-	e = *way;
-	if (LB_ENTRY_TAG(e) != lb_tag(hash) || LB_ENTRY_FLOW(e) != LB_ESTABLISHED)
-		return false;
-	k->number = LB_ENTRY_BACKEND(e);
-	k->backend = backend_get(k->number);
-	if (!k->backend || k->backend->state != LB_ALIVE || k->backend->is_v4 != is_v4)
-		return false;
-	vip = vip_get(k->backend->vip);
-	if (!vip || !vip_is(vip, &k->f))
-		return false;
-	k->place = place_get();
-	if (!k->place)
-		return false;
-	now = bpf_jiffies64() >> (c->tick_shift & 63);
-	k->dmac = known_hop(c, k, now);
-	if (!k->dmac)
-		return false;
-	age = LB_AGE(now, e);
-	if (unlikely(age)) {
-		if (vip->flags & LB_STICKY || (vip->idle && age >= vip->idle))
-			return false;
-		*way = (e & ~(__u64)LB_TICKS) | (now & LB_TICKS);
-	}
-	k->o.hash = hash >> 32;
-	k->o.port = k->place->port;
-	return true;
-}
-
-/* Ports, and whether there is nothing about its transport header that needs attention.
- * l4_len: behind the IP header, as that says. */
+/* Ports, and whether the transport header is one as it should be. l4_len: behind the IP
+ * header, as that says. */
 static __always_inline bool known_l4(struct known *k, const void *l4, __u32 l4_len)
 {
 	const struct udphdr *udp = l4;
@@ -400,11 +336,143 @@ static __always_inline bool known_l4(struct known *k, const void *l4, __u32 l4_l
 	k->f.sport = udp->source;
 	k->f.dport = udp->dest;
 	if (k->f.proto == IPPROTO_TCP) {
+		k->tcp = ((const __u8 *)l4)[13];
 		k->o.has_sum = true;
-		return !(((const __u8 *)l4)[13] & (TCP_FIN | TCP_SYN | TCP_RST)) && l4_len >= sizeof(struct tcphdr);
+		return l4_len >= sizeof(struct tcphdr);
 	}
 	k->o.has_sum = udp->check;
 	return k->f.proto == IPPROTO_UDP && bpf_ntohs(udp->len) == l4_len && l4_len >= sizeof(*udp);
+}
+
+/* Does the flow table know where this goes? Then it is noted that it was seen. */
+static __always_inline bool known_find(struct known *k, const struct lb_config *c, bool is_v4)
+{
+	volatile __u64 *way;
+	struct lb_bucket *b;
+	struct lb_vip *vip;
+	__u64 e;
+
+	if (unlikely(k->tcp & (TCP_FIN | TCP_SYN | TCP_RST)))
+		return false;
+	b = bucket_get(c, k->hash);
+	if (!b)
+		return false;
+	way = way_guess(b, lb_tag(k->hash));
+	e = *way;
+	if (LB_ENTRY_TAG(e) != lb_tag(k->hash) || LB_ENTRY_FLOW(e) != LB_ESTABLISHED)
+		return false;
+	k->number = LB_ENTRY_BACKEND(e);
+	k->backend = backend_get(k->number);
+	if (!k->backend || k->backend->state != LB_ALIVE)
+		return false;
+	vip = vip_get(k->backend->vip);
+	if (!vip || !vip_is(vip, &k->f))
+		return false;
+	if (likely(!((k->now ^ (__u32)e) & LB_TICKS)))
+		return true;
+	if (vip->flags & LB_STICKY || (vip->idle && LB_AGE(k->now, e) >= vip->idle))
+		return false;
+	*way = (e & ~(__u64)LB_TICKS) | (k->now & LB_TICKS);
+	return true;
+}
+
+/* A flow that is not, or of which more has to be noted. A verdict, or PICKED. */
+static __always_inline int known_pick(struct known *k, bool is_v4)
+{
+	struct job *j = job_get();
+	int verdict;
+
+	if (!j)
+		return XDP_DROP;
+	j->f = k->f;
+	j->hash = k->hash;
+	j->now = k->now;
+	j->tcp = k->tcp;
+	j->is_v4 = is_v4;
+	j->kind = JOB_PACKET;
+	j->backend = j->second = j->way = j->old = 0;
+	j->is_new = j->is_bad = j->is_fragment = 0;
+	verdict = flow_pick();
+	if (verdict != PICKED)
+		return verdict;
+	k->number = j->backend;
+	k->is_new = j->is_new;
+	k->is_picked = true;
+	k->backend = backend_get(k->number);
+	return k->backend ? PICKED : XDP_DROP;
+}
+
+/* Where it goes: a verdict where it goes nowhere; PICKED: into k. */
+static __always_inline int known_flow(struct known *k, bool is_v4)
+{
+	struct lb_config *c = config_get();
+	int verdict = PICKED;
+
+	if (!c)
+		return XDP_PASS;
+	k->hash = lb_flow_hash(&k->f, c->key, is_v4);
+	k->now = bpf_jiffies64() >> (c->tick_shift & 63);
+	k->o.hash = k->hash >> 32;
+	if (!known_find(k, c, is_v4))
+		verdict = known_pick(k, is_v4);
+	return verdict;
+}
+
+/* Next hop by this interface. */
+static __always_inline __u64 known_hop(const struct known *k)
+{
+	__u64 mac = place_gateway(k->place), w[3];
+	struct lb_config *c = config_get();
+	const volatile __u64 *word;
+	struct lb_hop *hop;
+
+	if (likely(mac))
+		return mac;
+	hop = c ? hop_get(c, k->number) : NULL;
+	if (!hop)
+		return 0;
+	word = hop->word;
+	w[0] = word[0];
+	w[1] = word[1];
+	w[2] = word[2];
+	return hop_is_fresh(w, k->now) && (__u32)(w[2] >> 16) == here.ifindex ? w[0] >> 16 : 0;
+}
+
+/* Is the way there as plain as the packet? */
+static __always_inline bool known_way(struct known *k, bool is_v4)
+{
+	const struct job *j = job_get();
+	const __u32 *source;
+
+	k->place = place_get();
+	if (!k->place || k->backend->is_v4 != is_v4 || !j || (k->is_picked && j->second))
+		return false;
+	source = k->place->source6;
+	if (is_v4 ? !k->place->source4 : !(source[0] | source[1] | source[2] | source[3]))
+		return false;
+	k->o.port = k->place->port;
+	k->dmac = known_hop(k);
+	return k->dmac && k->len + (is_v4 ? OUTER4 : OUTER6) <= k->place->mtu;
+}
+
+/* It is not: the rest of the job, and on from there. Nothing was noted of a flow that was
+ * known: that may begin anew. */
+static __always_inline int known_leave(struct xdp_md *ctx, const struct known *k, __be16 id, __be16 df)
+{
+	struct job *j = job_get();
+
+	if (!k->is_picked || !j)
+		return ODD;
+	__builtin_memcpy(j->vip_addr, k->f.dst, sizeof(j->vip_addr));
+	j->vip = k->backend->vip;
+	j->l3 = ETH_HLEN;
+	j->len = k->len;
+	j->sum = k->o.sum;
+	j->has_sum = k->o.has_sum;
+	j->tos = k->o.tos;
+	j->id = id;
+	j->frag_off = df;
+	return job_forward(ctx);
 }
 
 static __always_inline void known_l2(void *data, __u32 room, __u64 dmac)
@@ -424,6 +492,8 @@ static __always_inline int lb_known4(struct xdp_md *ctx, void *data, void *end)
 	struct known k = { 0 };
 	const __u32 *w;
 	__be16 id, df;
+	int verdict;
+	__u64 len;
 
 	k.f.dst[2] = bpf_htonl(0xffff);
 	k.f.dst[3] = ip->daddr;
@@ -435,25 +505,26 @@ static __always_inline int lb_known4(struct xdp_md *ctx, void *data, void *end)
 	k.f.src[2] = bpf_htonl(0xffff);
 	k.f.src[3] = ip->saddr;
 	k.f.proto = ip->protocol;
-	k.len = bpf_ntohs(ip->tot_len);
-	if (k.len < sizeof(*ip) || (void *)ip + k.len > end || !known_l4(&k, ip + 1, k.len - sizeof(*ip)) || !known_find(&k, true))
-		return ODD;
-	if (k.len + OUTER4 > k.place->mtu || !k.place->source4)
+	k.len = len = length_read(ip->tot_len);
+	if (k.len < sizeof(*ip) || (void *)ip + len > end || !known_l4(&k, ip + 1, k.len - sizeof(*ip)))
 		return ODD;
 	k.o.tos = ip->tos;
 	k.o.len = k.len;
 	k.o.sum = (__u64)w[0] + w[1] + w[2] + (__u16)~bpf_htons(k.f.proto) + (__u16)~bpf_htons(k.len - sizeof(*ip));
 	id = ip->id;
 	df = ip->frag_off;
-	if (bpf_xdp_adjust_head(ctx, -(int)OUTER4))
-		return ODD;
+	verdict = known_flow(&k, true);
+	if (unlikely(verdict != PICKED))
+		return verdict;
+	if (!known_way(&k, true) || bpf_xdp_adjust_head(ctx, -(int)OUTER4))
+		return known_leave(ctx, &k, id, df);
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
 	if (data + OUTER4 + ETH_HLEN > end)
 		return XDP_DROP;
 	known_l2(data, OUTER4, k.dmac);
 	outer4_write(data + ETH_HLEN, &k.o, k.place->source4, k.backend->addr[3], id, df);
-	backend_count(k.number, k.len, 0);
+	backend_count(k.number, k.len, k.is_new);
 	return XDP_TX;
 }
 
@@ -464,6 +535,8 @@ static __always_inline int lb_known6(struct xdp_md *ctx, void *data, void *end)
 	const __u32 *source, *w;
 	struct known k = { 0 };
 	__u32 l4_len;
+	int verdict;
+	__u64 len;
 
 	__builtin_memcpy(k.f.dst, &ip->daddr, 16);
 	if (!is_maybe_vip(k.f.dst))
@@ -471,25 +544,27 @@ static __always_inline int lb_known6(struct xdp_md *ctx, void *data, void *end)
 	w = (void *)ip;
 	__builtin_memcpy(k.f.src, &ip->saddr, 16);
 	k.f.proto = ip->nexthdr;
-	l4_len = bpf_ntohs(ip->payload_len);
+	len = length_read(ip->payload_len);
+	l4_len = len;
 	k.len = sizeof(*ip) + l4_len;
-	if (ip->version != 6 || *(__u8 *)data & 1 || (void *)ip + k.len > end || !known_l4(&k, ip + 1, l4_len) || !known_find(&k, false))
-		return ODD;
-	source = k.place->source6;
-	if (k.len + OUTER6 > k.place->mtu || !(source[0] | source[1] | source[2] | source[3]))
+	if (ip->version != 6 || *(__u8 *)data & 1 || (void *)(ip + 1) + len > end || !known_l4(&k, ip + 1, l4_len))
 		return ODD;
 	k.o.tos = ip->priority << 4 | ip->flow_lbl[0] >> 4;
 	k.o.len = k.len;
 	k.o.sum = (__u64)w[0] + w[1] + (__u16)~bpf_htons(k.f.proto) + (__u16)~bpf_htons(l4_len);
-	if (bpf_xdp_adjust_head(ctx, -(int)OUTER6))
-		return ODD;
+	verdict = known_flow(&k, false);
+	if (unlikely(verdict != PICKED))
+		return verdict;
+	if (!known_way(&k, false) || bpf_xdp_adjust_head(ctx, -(int)OUTER6))
+		return known_leave(ctx, &k, 0, bpf_htons(0x4000));
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
 	if (data + OUTER6 + ETH_HLEN > end)
 		return XDP_DROP;
 	known_l2(data, OUTER6, k.dmac);
+	source = k.place->source6;
 	outer6_write(data + ETH_HLEN, &k.o, source, k.backend->addr, sum_addr(source) + k.backend->sum);
-	backend_count(k.number, k.len, 0);
+	backend_count(k.number, k.len, k.is_new);
 	return XDP_TX;
 }
 

@@ -55,7 +55,8 @@ struct lb_config {
 	__u32 buckets;     /* a power of two */
 	__u32 tick_shift;  /* time in a flow's entry: jiffies64 >> this, about a second */
 	__u32 tick_us;     /* how long a tick is */
-	__u32 reserved[2];
+	__u32 swept;       /* tick when user space last erased what was forgotten */
+	__u32 reserved;
 	__u32 key[LB_KEYS]; /* random: of the flow table's hash */
 };
 
@@ -68,7 +69,8 @@ struct lb_place {
 	__u32 source6[4];
 	__u8 gateway[6];   /* next hop of everything; zeroes: ask the kernel for each backend */
 	__be16 port;       /* GUE destination port */
-	__u32 reserved[5];
+	__u32 is_changing; /* of user space alone: is being enabled or disabled; set by a killed run too */
+	__u32 reserved[4];
 };
 
 /* Bit hash(address): lb_prefilter_bit of lbhash.h. */
@@ -150,6 +152,9 @@ struct lb_ring {
  * only a later packet that is no SYN makes a flow established, which may be in any way but the
  * last. So a flood of SYNs evicts nobody who was heard of twice. An entry does not tell who the
  * client is.
+ *
+ * Ticks come around after four hours and a half; what was forgotten long ago would look young
+ * again. So changes of user space erase it, one of them each half an hour (lb_config.swept).
  */
 #define LB_WAYS 8
 #define LB_PROBATION 2
@@ -166,11 +171,19 @@ struct lb_bucket {
 #define LB_ENTRY_BACKEND(e) ((__u16)((e) >> 16))
 #define LB_ENTRY_FLOW(e) ((enum lb_flow)((e) >> 14 & 3))
 #define LB_ENTRY_TICK(e) ((__u32)(e) & LB_TICKS)
-#define LB_AGE(now, e) (((now) - (__u32)(e)) & LB_TICKS) /* in ticks */
+/* In ticks. Another processor may be a tick ahead, and user space has read the time before. */
+#define LB_AHEAD 60
+static inline __attribute__((always_inline)) __u32 LB_AGE(__u32 now, __u64 entry)
+{
+	__u32 age = (now - (__u32)entry) & LB_TICKS;
+
+	return age > LB_TICKS - LB_AHEAD ? 0 : age;
+}
 
 /* The next hop's MAC (word[0]), ours (word[1]; as in memory, from its lowest byte on) and the
- * ifindex (word[2]), in the upper 48 bits; in the lower 16 of each the tick of when the kernel
- * was asked, which tells words of different answers apart. All 0: it was not. */
+ * ifindex below a hash of its address (word[2]), in the upper 48 bits; in the lower 16 of each
+ * the tick of when the kernel was asked, which tells words of different answers apart. All 0:
+ * it was not. */
 struct lb_hop {
 	__u64 word[3];
 };

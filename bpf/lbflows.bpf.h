@@ -27,6 +27,7 @@ static __always_inline volatile __u64 *way_guess(struct lb_bucket *b, __u32 tag)
 		barrier_var(mask);
 		at |= mask & i;
 	}
+	barrier_var(at); /* so that it is bounded after that */
 	return way + (at & (LB_WAYS - 1));
 }
 
@@ -74,14 +75,12 @@ static __always_inline __u32 way_worst(volatile __u64 *way, __u32 first, __u32 l
 }
 
 /* A new entry. */
-__noinline int table_insert(__u32 bucket, __u64 entry)
+static __always_inline void table_insert(__u32 bucket, __u64 entry)
 {
 	struct lb_bucket *b = bpf_map_lookup_elem(&flows, &bucket);
 
-	if (!b)
-		return 0;
-	((volatile __u64 *)b->way)[way_worst(b->way, LB_WAYS - LB_PROBATION, LB_WAYS, (__u32)entry)] = entry;
-	return 0;
+	if (b)
+		((volatile __u64 *)b->way)[way_worst(b->way, LB_WAYS - LB_PROBATION, LB_WAYS, (__u32)entry)] = entry;
 }
 
 /* An entry among the new ones is heard of again. At no moment is it nowhere. */
@@ -150,11 +149,17 @@ __noinline int client_known(__u32 vip_number, __u32 is_confirmed)
 	return LB_ENTRY_BACKEND(e);
 }
 
-static __always_inline void client_note(const struct job *j, const struct lb_config *c)
+__noinline int client_note(void)
 {
-	__u64 hash = lb_client_hash(&j->f, j->vip, c->key);
+	struct job *j = job_get();
+	struct lb_config *c = config_get();
+	__u64 hash;
 
+	if (!j || !c)
+		return 0;
+	hash = lb_client_hash(&j->f, j->vip, c->key);
 	table_insert((__u32)hash & (c->buckets - 1), LB_ENTRY(lb_tag(hash), j->backend, LB_CLIENT, j->now));
+	return 0;
 }
 
 /* What a flow is after this packet of it. */
@@ -190,36 +195,30 @@ static __always_inline bool entry_is_good(struct job *j, __u64 e)
 }
 
 /* The flow's backend, as far as it is known: into the job. */
-__noinline int flow_known(void)
+static __always_inline bool flow_known(struct job *j, const struct lb_config *c)
 {
-	struct job *j = job_get();
-	struct lb_config *c = config_get();
-	struct lb_bucket *b;
+	__u32 way, tag = lb_tag(j->hash);
+	struct lb_bucket *b = bucket_get(c, j->hash);
 	struct lb_vip *vip;
-	__u64 e = 0;
-	__u32 way, tag;
 	enum lb_flow flow;
 	bool is_touched;
+	__u64 e = 0;
 
-	if (!j || !c)
-		return 0;
-	tag = lb_tag(j->hash);
-	b = bucket_get(c, j->hash);
 	if (!b)
-		return 0;
+		return false;
 	for (way = 0; way < LB_WAYS; way++) {
 		e = ((volatile __u64 *)b->way)[way];
 		if (LB_ENTRY_TAG(e) == tag)
 			break;
 	}
 	if (way == LB_WAYS)
-		return 0;
+		return false;
 	if (!entry_is_good(j, e)) {
 		j->way = way + 1;
-		return 0;
+		return false;
 	}
 	if (j->kind == JOB_ERROR)
-		return 1;
+		return true;
 	is_touched = LB_AGE(j->now, e);
 	flow = flow_next(j, LB_ENTRY_FLOW(e));
 	entry_set(b, (__u32)j->hash & (c->buckets - 1), way, e, LB_ENTRY(tag, j->backend, flow, j->now),
@@ -227,7 +226,7 @@ __noinline int flow_known(void)
 	vip = vip_get(j->vip);
 	if (vip && vip->flags & LB_STICKY && (is_touched || way >= LB_WAYS - LB_PROBATION))
 		client_known(j->vip, 1);
-	return 1;
+	return true;
 }
 
 /* Who takes new flows like this one, by a VIP's ring. is_before: by the one before. */
@@ -267,48 +266,6 @@ static __always_inline bool is_stray(const struct job *j)
 	return j->kind == JOB_PACKET && j->f.proto == IPPROTO_TCP && !(j->tcp & TCP_SYN) && !j->old;
 }
 
-/* The backend of a flow that is not known, by the ring of j->vip; 0: nobody takes it. */
-__noinline int flow_new(void)
-{
-	struct job *j = job_get();
-	struct lb_config *c = config_get();
-	struct lb_backend *backend, *other;
-	bool is_by_client;
-	struct lb_vip *vip;
-	__u32 before = 0;
-
-	if (!j || !c)
-		return 0;
-	vip = vip_get(j->vip);
-	if (!vip)
-		return 0;
-	j->backend = vip->flags & LB_STICKY ? client_known(j->vip, 0) : 0;
-	is_by_client = j->backend;
-	if (!is_by_client)
-		j->backend = ring_ask(j, 0);
-	backend = backend_get(j->backend);
-	if (!j->backend || !backend || backend->state != LB_ALIVE)
-		return 0;
-	if (j->kind == JOB_ERROR)
-		return 1;
-	if (is_stray(j)) {
-		vip_count(j->vip, LB_STRAY);
-		before = is_by_client ? 0 : ring_ask(j, 1);
-		other = before && before != j->backend ? backend_get(before) : NULL;
-		if (other && other->state == LB_ALIVE && other->vip == j->vip) {
-			j->second = before;
-			return 1;
-		}
-	}
-	if (j->old)
-		vip_count(j->vip, LB_MOVED);
-	j->is_new = 1;
-	flow_note(j, c);
-	if (vip->flags & LB_STICKY && !is_by_client)
-		client_note(j, c);
-	return 1;
-}
-
 /* VIP of this address, port and protocol: into the job. */
 static __always_inline bool vip_lookup(struct job *j, const __u32 addr[4], __be16 port, __u8 proto)
 {
@@ -327,11 +284,65 @@ static __always_inline bool vip_lookup(struct job *j, const __u32 addr[4], __be1
 	return true;
 }
 
-__noinline int vip_find(void)
+static __always_inline bool vip_find(struct job *j)
+{
+	return vip_lookup(j, j->f.dst, j->f.dport, j->f.proto) || vip_lookup(j, j->f.dst, 0, j->f.proto);
+}
+
+/* The backend of a flow that is not known, by the ring of j->vip: into the job. */
+static __always_inline bool flow_new(struct job *j, const struct lb_config *c)
+{
+	struct lb_vip *vip = vip_get(j->vip);
+	struct lb_backend *backend, *other;
+	bool is_by_client;
+	__u32 before;
+
+	if (!vip)
+		return false;
+	j->backend = vip->flags & LB_STICKY ? client_known(j->vip, 0) : 0;
+	is_by_client = j->backend;
+	if (!is_by_client)
+		j->backend = ring_ask(j, 0);
+	backend = backend_get(j->backend);
+	if (!j->backend || !backend || backend->state != LB_ALIVE)
+		return false;
+	if (j->kind == JOB_ERROR)
+		return true;
+	if (is_stray(j)) {
+		vip_count(j->vip, LB_STRAY);
+		before = is_by_client ? 0 : ring_ask(j, 1);
+		other = before && before != j->backend ? backend_get(before) : NULL;
+		if (other && other->state == LB_ALIVE && other->vip == j->vip) {
+			j->second = before;
+			return true;
+		}
+	}
+	if (j->old)
+		vip_count(j->vip, LB_MOVED);
+	j->is_new = 1;
+	flow_note(j, c);
+	if (vip->flags & LB_STICKY && !is_by_client)
+		client_note();
+	return true;
+}
+
+/* Which backend the packet in the job goes to: into it. A verdict where it goes to none. */
+#define PICKED (-1)
+__noinline int flow_pick(void)
 {
 	struct job *j = job_get();
+	struct lb_config *c = config_get();
 
-	return j && (vip_lookup(j, j->f.dst, j->f.dport, j->f.proto) || vip_lookup(j, j->f.dst, 0, j->f.proto));
+	if (!j || !c)
+		return XDP_PASS;
+	if (!j->is_bad && flow_known(j, c))
+		return PICKED;
+	if (!vip_find(j))
+		return XDP_PASS;
+	if (!j->is_bad && flow_new(j, c))
+		return PICKED;
+	vip_count(j->vip, j->is_bad ? LB_BAD_LENGTH : LB_NO_BACKEND);
+	return XDP_DROP;
 }
 
 /* Is the packet's destination that of a VIP at all? */
@@ -385,7 +396,7 @@ __noinline int frag_known(void)
 	if (!word)
 		return 0;
 	w = *word;
-	if (w >> 32 != lb_tag(hash) || ((j->now - (__u32)w) & 0xffff) >= LB_FRAG_TICKS)
+	if (w >> 32 != lb_tag(hash) || ((j->now + LB_AHEAD - (__u32)w) & 0xffff) >= LB_FRAG_TICKS + LB_AHEAD)
 		return -1;
 	if (!(w >> 16 & 0xffff))
 		return 0;

@@ -194,7 +194,7 @@ static __always_inline int big_answer(struct xdp_md *ctx, bool is_v4, __u32 mtu,
 	end = (void *)(long)ctx->data_end;
 	if (l2 < ETH_HLEN || l2 > ETH_HLEN + 4 * PKT_VLANS)
 		return -1;
-	l3 = data + l2;
+	l3 = behind_l2(data, l2);
 	if (l3 + quote > end)
 		return -1;
 	sum = sum_quote(l3, quote);
@@ -202,7 +202,7 @@ static __always_inline int big_answer(struct xdp_md *ctx, bool is_v4, __u32 mtu,
 		return -1;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
-	l3 = data + l2;
+	l3 = behind_l2(data, l2);
 	if (l3 + room > end || data + room + ETH_HLEN > end)
 		return -1;
 	mac = mac_read(data + room);

@@ -102,6 +102,15 @@ struct {
 	__type(value, struct job);
 } scratch SEC(".maps");
 
+/* A length that is added to a pointer: old verifiers do not see what a swap of octets bounds. */
+static __always_inline __u64 length_read(__be16 len)
+{
+	__u64 n = bpf_ntohs(len);
+
+	barrier_var(n);
+	return n & 0xffff;
+}
+
 /* Octets of the frame; of its first buffer. */
 static __always_inline __u32 frame_linear(struct xdp_md *ctx)
 {

@@ -7,19 +7,17 @@
 #include <linux/pkt_cls.h>
 #include "lbencap.bpf.h"
 
-/* The backend a packet is marked for, if it is one to that backend's VIP. */
-static __always_inline struct lb_backend *probe_backend(const struct __sk_buff *skb, const struct pkt *p)
+/* Is the packet one to this backend's VIP? */
+static __always_inline bool probe_is(const struct pkt *p, const struct lb_backend *backend)
 {
-	struct lb_backend *backend = backend_get(skb->mark & 0xffff);
-	struct lb_vip *vip = backend ? vip_get(backend->vip) : NULL;
+	struct lb_vip *vip = vip_get(backend->vip);
 	__u32 src[4], dst[4];
 
 	if (!vip || backend->state == LB_FREE || !(p->flags & (PKT_V4 | PKT_V6)))
-		return NULL;
+		return false;
 	pkt_addrs(p, src, dst);
-	if ((vip->key.addr[0] ^ dst[0]) | (vip->key.addr[1] ^ dst[1]) | (vip->key.addr[2] ^ dst[2]) | (vip->key.addr[3] ^ dst[3]))
-		return NULL;
-	return backend;
+	return !((vip->key.addr[0] ^ dst[0]) | (vip->key.addr[1] ^ dst[1]) | (vip->key.addr[2] ^ dst[2]) |
+		 (vip->key.addr[3] ^ dst[3]));
 }
 
 /* The interface that the kernel would send it out by. */
@@ -71,8 +69,10 @@ static __always_inline int probe_send(struct __sk_buff *skb)
 	__u8 tos;
 
 	pkt_parse_skb(skb, &p);
-	backend = probe_backend(skb, &p);
-	if (!backend || !place)
+	backend = backend_get(skb->mark & 0xffff);
+	if (!backend)
+		return TC_ACT_UNSPEC;
+	if (!place || !probe_is(&p, backend))
 		return TC_ACT_UNSPEC;
 	l3 = p.l3 - (void *)(long)skb->data;
 	tos = p.flags & PKT_V4 ? ((struct iphdr *)p.l3)->tos : 0;

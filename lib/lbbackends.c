@@ -41,7 +41,8 @@ int lb_vip_number(const struct lb *lb, const struct vip *vip)
 	if (number >= 0)
 		return number;
 	format_vip(vip, text, sizeof(text));
-	return fail(number, "instance %s has no vip %s; make it: l3afctl lb vip add %s", lb->instance, text, text);
+	return fail(number, "instance %s has no vip %s; make it: l3afctl lb vip add %s%s", lb->instance, text, text,
+		    lb_of(lb->instance).text);
 }
 
 /*
@@ -71,8 +72,8 @@ static int check_source(const struct change *c, const struct addr *addr)
 			return 0;
 	}
 	return fail(-E_USAGE, "backend %s: instance %s has no IPv%d address to send from; give one: "
-		    "l3afctl lb enable dev IF source%s ADDR", format_addr(addr, text, sizeof(text)), c->lb->instance,
-		    is_v4 ? 4 : 6, is_v4 ? "" : "6");
+		    "l3afctl lb enable dev IF source%s ADDR%s", format_addr(addr, text, sizeof(text)), c->lb->instance,
+		    is_v4 ? 4 : 6, is_v4 ? "" : "6", lb_of(c->lb->instance).text);
 }
 
 /* A packet for it would come back to the balancer. */
@@ -161,7 +162,7 @@ static int backend_new(struct change *c, const struct lb_backend_want *want, int
 	lb_note_backend(c->run, c->lb, '+', c->vip, &want->addr);
 	change_u64(c->run->changes, "weight", part.m.weight);
 	if (part.m.admin != LB_UP)
-		change_str(c->run->changes, "admin", "%s", lb_admin_words[part.m.admin]);
+		change_str(c->run->changes, "state", "%s", lb_admin_words[part.m.admin]);
 	c->is_changed = true;
 	return 0;
 }
@@ -177,7 +178,7 @@ static void backend_change(struct change *c, const struct lb_backend_want *want,
 	if (m->weight != old.weight)
 		change_from_u64(c->run->changes, "weight", old.weight, m->weight);
 	if (m->admin != old.admin)
-		change_from_str(c->run->changes, "admin", lb_admin_words[old.admin], lb_admin_words[m->admin]);
+		change_from_str(c->run->changes, "state", lb_admin_words[old.admin], lb_admin_words[m->admin]);
 	if (m->healthy != old.healthy)
 		change_from_str(c->run->changes, "health", lb_healthy_words[old.healthy], lb_healthy_words[m->healthy]);
 	c->is_changed = true;
@@ -196,8 +197,8 @@ static int backend_set(struct change *c, const struct lb_backend_want *want, boo
 		return backend_new(c, want, at);
 	format_vip(c->vip, text, sizeof(text));
 	format_addr(&want->addr, addr, sizeof(addr));
-	return fail(-ENOENT, "vip %s has no backend %s; make it: l3afctl lb backend add %s vip %s", text, addr, addr,
-		    text);
+	return fail(-ENOENT, "vip %s has no backend %s; make it: l3afctl lb backend add %s vip %s%s", text, addr,
+		    addr, text, lb_of(c->lb->instance).text);
 }
 
 int lb_backends_set(const struct run *run, struct lb *lb, const struct vip *vip, const struct lb_backend_want *want,

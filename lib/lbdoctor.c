@@ -42,7 +42,7 @@ struct doctor {
 	int bad;
 };
 
-/* mend may be NULL. */
+/* mend may be NULL; the instance is added to it. */
 __attribute__((format(printf, 6, 7)))
 static void found(struct doctor *d, enum lb_grade grade, const char *check, const char *where, const char *mend,
 		  const char *fmt, ...)
@@ -52,7 +52,8 @@ static void found(struct doctor *d, enum lb_grade grade, const char *check, cons
 
 	snprintf(f.where, sizeof(f.where), "%s", where);
 	if (mend)
-		snprintf(f.mend, sizeof(f.mend), "%s", mend);
+		snprintf(f.mend, sizeof(f.mend), "%s%s", mend,
+			 strncmp(mend, "l3afctl lb ", 11) ? "" : lb_of(d->instance).text);
 	va_start(ap, fmt);
 	vsnprintf(f.what, sizeof(f.what), fmt, ap);
 	va_end(ap);
@@ -141,8 +142,7 @@ static void check_program(struct doctor *d, const struct site *s)
 	struct host_nic nic = { 0 };
 	char mend[192];
 
-	snprintf(mend, sizeof(mend), "l3afctl lb enable dev %s%s%s", s->dev, strcmp(d->instance, LB_KF) ? " instance " : "",
-		 strcmp(d->instance, LB_KF) ? d->instance : "");
+	snprintf(mend, sizeof(mend), "l3afctl lb enable dev %s", s->dev);
 	if (!s->is_on)
 		found(d, LB_BAD, "program", s->dev, mend, "lb is not in the xdp chain, or runs on maps that are not %s's",
 		      d->instance);

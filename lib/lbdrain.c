@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "lbmaps.h"
 #include "lbs.h"
 #include "run.h"
 
@@ -19,6 +20,7 @@ static int flows_of(struct lb *lb, int number, struct lb_use *use, __u32 *n)
 
 	if (err)
 		return fail_errno(err, "kf/%s: the clock", lb->instance);
+	lb_sweep(lb);
 	lb_count(lb, use);
 	*n = use[number].flows[LB_NEW] + use[number].flows[LB_ESTABLISHED] + use[number].flows[LB_CLOSING];
 	return 0;

@@ -226,7 +226,10 @@ static int place_new(const struct run *run, const struct bpffs *b, struct lb *lb
 			return place;
 		settings_take(&lb->place[place], want);
 	}
-	return chain_add(run, b, at, &req);
+	err = chain_add(run, b, at, &req);
+	if (!err && !run->dry_run)
+		lb->place[place].is_changing = 0;
+	return err;
 }
 
 static void warn_forwarding(const struct chain_id *at, const struct lb_enable *want)
@@ -312,6 +315,8 @@ int lb_disable(const struct run *run, const struct bpffs *b, const struct chain_
 	place = has ? lb_place_find(&lb, at) : -ENOENT;
 	if (place >= 0)
 		note_place(run, '-', at, instance);
+	if (place >= 0 && !run->dry_run)
+		lb.place[place].is_changing = 1;
 	if (r.instance[0])
 		err = chain_remove(run, b, at, LB_KF);
 	if (!err && has)

@@ -47,6 +47,11 @@ static __u32 idle_limit(const struct lb *lb, const struct lb_backend *b, enum lb
 	return !own || (idle && idle < own) ? idle : own;
 }
 
+__u32 lb_age(const struct lb *lb, __u64 entry)
+{
+	return LB_AGE(lb->now, entry);
+}
+
 bool lb_is_flow(const struct lb *lb, __u64 entry)
 {
 	const struct lb_backend *b = backend_of(lb, entry);
@@ -55,7 +60,7 @@ bool lb_is_flow(const struct lb *lb, __u64 entry)
 	if (!entry || !b || b->state == LB_FREE)
 		return false;
 	limit = idle_limit(lb, b, LB_ENTRY_FLOW(entry));
-	return !limit || LB_AGE(lb->now, entry) < limit;
+	return !limit || lb_age(lb, entry) < limit;
 }
 
 void lb_count(const struct lb *lb, struct lb_use *use)
@@ -72,7 +77,7 @@ void lb_count(const struct lb *lb, struct lb_use *use)
 		if (!entry || !lb_is_flow(lb, entry))
 			continue;
 		u = &use[LB_ENTRY_BACKEND(entry)];
-		age = LB_AGE(lb->now, entry);
+		age = lb_age(lb, entry);
 		u->flows[LB_ENTRY_FLOW(entry)]++;
 		u->youngest = age < u->youngest ? age : u->youngest;
 		u->oldest = age > u->oldest ? age : u->oldest;
@@ -88,6 +93,21 @@ static bool is_of_gone(const struct lb *lb, __u64 entry, const void *arg)
 
 	(void)arg;
 	return !b || b->state == LB_GONE;
+}
+
+static bool is_of_none(const struct lb *lb, __u64 entry, const void *arg)
+{
+	return is_of_gone(lb, entry, arg) || !lb_is_flow(lb, entry);
+}
+
+/* Half an hour: idle is 4 hours at most, and ticks come around after 4 and a half. */
+#define SWEEP_TICKS 2048
+void lb_sweep(struct lb *lb)
+{
+	if (lb->now - lb->config->swept < SWEEP_TICKS)
+		return;
+	lb_flows_erase(lb, is_of_none, NULL);
+	lb->config->swept = lb->now;
 }
 
 /* As in an entry of the flow table, the number is in the second 16 bits of a word. */
@@ -162,7 +182,8 @@ int lb_gone_free(struct lb *lb)
 	err = root_grace(); /* no packet makes an entry for them any more */
 	if (err)
 		return err;
-	lb_flows_erase(lb, is_of_gone, NULL);
+	lb_flows_erase(lb, is_of_none, NULL);
+	lb->config->swept = lb->now;
 	frags_erase(lb);
 	err = root_grace(); /* nor has one read an entry before it was erased */
 	for (__u32 i = first; !err && i < lb->config->backends; i++)

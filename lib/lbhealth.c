@@ -77,8 +77,8 @@ static int place_of(const struct lb *lb, const struct vip *vip, struct lb_place 
 			*iface = route.iface;
 			return 0;
 		}
-	return fail(-ENODEV, "%s: probes would leave through %s, where no load balancer %s is; run l3afctl lb enable dev %s",
-		    text, route.iface.name, lb->instance, route.iface.name);
+	return fail(-ENODEV, "%s: probes would leave through %s, where no load balancer %s is; run l3afctl lb enable dev "
+		    "%s%s", text, route.iface.name, lb->instance, route.iface.name, lb_of(lb->instance).text);
 }
 
 static void source_set(struct probe *p, const struct lb_place *place)
@@ -96,13 +96,15 @@ static void source_set(struct probe *p, const struct lb_place *place)
 	p->has_source = is_v4 ? place->source4 != 0 : memcmp(&p->source, &none, sizeof(none)) != 0;
 }
 
-static int vip_targets(const struct lb *lb, int number, const struct vip *vip, const struct lb_place *place,
-		       const struct lb_health_want *want, struct targets *t)
+static int vip_targets(const struct lb *lb, int number, const struct vip *vip, const __u16 *backends, int n,
+		       const struct lb_health_want *want, struct targets *t, struct iface *iface)
 {
 	struct probe p = { .to = vip->addr, .port = want->port ? want->port : vip->port };
-	auto_free __u16 *backends = NULL;
-	int n = lb_backends(lb, number, &backends), err = 0;
+	struct lb_place *place = NULL;
+	int err = place_of(lb, vip, &place, iface);
 
+	if (err)
+		return err;
 	source_set(&p, place);
 	for (int i = 0; i < n && !err; i++) {
 		const struct lb_backend *b = &lb->backend[backends[i]];
@@ -114,8 +116,6 @@ static int vip_targets(const struct lb *lb, int number, const struct vip *vip, c
 		p.mark = LB_MARK | backends[i];
 		err = target_add(t, &target, &p);
 	}
-	if (n < 0)
-		err = n;
 	return err ? fail_errno(err, "probes") : 0;
 }
 
@@ -149,19 +149,20 @@ static int program_put(const struct run *run, const struct bpffs *b, const char 
 static int vip_prepare(const struct run *run, const struct lb *lb, int number, const struct lb_health_want *want,
 		       struct targets *t)
 {
-	struct lb_place *place = NULL;
+	auto_free __u16 *backends = NULL;
 	struct iface iface;
 	struct vip vip;
-	int err, before = t->n;
+	int err, n;
 
 	lb_vip_get(lb, number, &vip);
 	err = vip_check(run, &vip, want);
 	if (err <= 0)
 		return err;
-	err = place_of(lb, &vip, &place, &iface);
-	if (!err)
-		err = vip_targets(lb, number, &vip, place, want, t);
-	if (err || t->n == before || t->ifindex == iface.index)
+	n = lb_backends(lb, number, &backends);
+	if (n <= 0)
+		return n ? fail_errno(n, "probes") : 0;
+	err = vip_targets(lb, number, &vip, backends, n, want, t, &iface);
+	if (err || t->ifindex == iface.index)
 		return err;
 	t->ifindex = iface.index;
 	return program_put(run, lb->b, lb->instance, &iface);
@@ -179,12 +180,14 @@ static int targets_list(const struct run *run, const char *instance, const struc
 	if (!err)
 		err = lb_open(run, &b, instance, true, &lb);
 	if (err <= 0)
-		return err ? err : fail(-ENOENT, "there is no load balancer %s; run l3afctl lb enable dev IF", instance);
+		return err ? err : fail(-ENOENT, "there is no load balancer %s; run l3afctl lb enable dev IF%s", instance,
+				       lb_of(instance).text);
 	last = (int)lb.config->vips - 1;
 	if (want->has_vip) {
 		first = last = lb_vip_find(&lb, &want->vip);
 		if (first < 0)
-			return fail(first, "no VIP %s; run l3afctl lb vip add", format_vip(&want->vip, text, sizeof(text)));
+			return fail(first, "no VIP %s; run l3afctl lb vip add%s", format_vip(&want->vip, text, sizeof(text)),
+				    lb_of(instance).text);
 	}
 	err = 0;
 	for (int i = first; i <= last; i++)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bpflog.h"
+#include "chainstate.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "kf.h"
@@ -162,20 +163,36 @@ int lb_remove(const struct bpffs *b, const char *instance)
 /*
  * Places.
  */
-static bool is_gone(const struct lb_place *p, const struct chain_id *at)
+/* What a chain leaves pinned goes with its interface, in whichever network namespace that was;
+ * one that moved to another took its program along, which goes on with its place. */
+static bool has_chain(const struct lb *lb, const struct lb_place *p)
+{
+	const struct chain_id at = { .netns.id = p->netns, .iface.index = (int)p->ifindex, .hook = HOOK_XDP };
+	char dir[CHAIN_DIR_LEN], **names = NULL;
+	int n = 0, err;
+
+	chain_dir(&at, dir);
+	err = bpffs_list(lb->b, dir, &names, &n);
+	bpffs_list_free(names, n);
+	return err || n;
+}
+
+bool lb_place_is_gone(const struct lb *lb, const struct lb_place *p, const struct netns *here)
 {
 	struct iface iface;
 
-	return p->netns == at->netns.id && iface_by_index((int)p->ifindex, &iface) == -ENODEV;
+	if (p->netns == here->id && iface_by_index((int)p->ifindex, &iface) != -ENODEV)
+		return false;
+	return !has_chain(lb, p);
 }
 
-static int place_vacant(const struct lb *lb, const struct chain_id *at)
+static int place_vacant(const struct lb *lb, const struct netns *here)
 {
 	for (int i = 0; i < LB_PLACES; i++)
 		if (!lb->place[i].ifindex)
 			return i;
 	for (int i = 0; i < LB_PLACES; i++)
-		if (is_gone(&lb->place[i], at))
+		if (lb_place_is_gone(lb, &lb->place[i], here))
 			return i;
 	return -E2BIG;
 }
@@ -199,11 +216,11 @@ int lb_place_defaults(const struct chain_id *at, struct lb_place *p)
 	return has < 0 ? fail_errno(has, "%s", at->iface.name) : 0;
 }
 
-static bool is_in_use(const struct lb_place *p)
+static bool is_in_use(const struct lb *lb, const struct lb_place *p)
 {
-	struct chain_id here;
+	struct netns here;
 
-	return p->ifindex && (netns_self(&here.netns) || !is_gone(p, &here));
+	return p->ifindex && (netns_self(&here) || !lb_place_is_gone(lb, p, &here));
 }
 
 bool lb_is_needed(const struct lb *lb, int except)
@@ -212,19 +229,42 @@ bool lb_is_needed(const struct lb *lb, int except)
 		if (lb->vip[i].is_live)
 			return true;
 	for (int i = 0; i < LB_PLACES; i++)
-		if (i != except && is_in_use(&lb->place[i]))
+		if (i != except && is_in_use(lb, &lb->place[i]))
 			return true;
 	return false;
 }
 
-int lb_keeps(const struct bpffs *b, const char *instance)
+/* Was it enabled before the run was killed? Who is of another network namespace is asked there. */
+static int place_settle(struct lb *lb, struct lb_place *p)
 {
-	auto_lb struct lb lb = LB_INIT;
-	int ret = lb_map(b, instance, &lb);
+	struct chain_id at;
+	struct iface iface;
+	int has = iface_by_index((int)p->ifindex, &iface);
 
-	if (ret == -EINVAL || ret == -ENOENT)
-		return 0; /* not an instance of lb */
-	return ret <= 0 ? ret : lb_is_needed(&lb, -1);
+	if (!has)
+		has = chain_id_init(&at, &iface, HOOK_XDP);
+	if (!has && at.netns.id != p->netns)
+		return 0;
+	if (!has)
+		has = chain_has(lb->b, &at, LB_KF);
+	if (has == -ENODEV)
+		has = 0;
+	if (has < 0)
+		return has;
+	if (!has)
+		__atomic_store_n(&p->ifindex, 0, __ATOMIC_SEQ_CST);
+	p->is_changing = 0;
+	return 0;
+}
+
+int lb_places_settle(struct lb *lb)
+{
+	int err = 0;
+
+	for (int i = 0; !err && i < LB_PLACES; i++)
+		if (lb->place[i].ifindex && lb->place[i].is_changing)
+			err = place_settle(lb, &lb->place[i]);
+	return err;
 }
 
 /* What another interface was told of next hops. */
@@ -249,13 +289,14 @@ int lb_place(struct lb *lb, const struct chain_id *at, bool *is_new)
 	*is_new = number < 0;
 	if (number >= 0)
 		return number;
-	number = place_vacant(lb, at);
+	number = place_vacant(lb, &at->netns);
 	if (number < 0)
 		return fail(number, "instance %s balances at %d interfaces, no more fit; use another instance",
 			    lb->instance, LB_PLACES);
 	err = lb_place_defaults(at, &p);
 	if (err)
 		return err;
+	p.is_changing = 1; /* until its program is in the chain */
 	__atomic_store_n(&lb->place[number].ifindex, 0, __ATOMIC_SEQ_CST);
 	hops_clear(lb, number);
 	lb->place[number] = p;
@@ -276,17 +317,17 @@ int lb_check_iface(const struct iface *i)
 			     i->name);
 }
 
+/* What a killed run left is none of this one's: it may be in the middle of a change. */
 static int open_or_make(const struct bpffs *b, const char *instance, struct lb *lb)
 {
-	const struct run run = { 0 };
 	const struct lb_sizes defaults = { 0 };
-	int ret = lb_open(&run, b, instance, true, lb);
+	int ret = lb_map(b, instance, true, lb);
 
 	if (ret)
 		return ret < 0 ? ret : 0;
 	ret = lb_make(b, instance, &defaults);
 	if (!ret)
-		ret = lb_open(&run, b, instance, true, lb);
+		ret = lb_map(b, instance, true, lb);
 	return ret == 1 ? 0 : ret ? ret : fail(-ENOENT, "instance %s was removed meanwhile", instance);
 }
 

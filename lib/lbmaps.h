@@ -2,7 +2,7 @@
 #ifndef L3AF_LBMAPS_H
 #define L3AF_LBMAPS_H
 
-/* What the parts of lib/lb*.c share: the maps, and a VIP's ring. Nothing here prints. */
+/* What the parts of lib/lb*.c share: the maps, and a VIP's ring. Nothing here prints but lb_map. */
 #include "lbtable.h"
 
 #define LB_KF "lb"
@@ -23,8 +23,8 @@ void lb_map_entries(const struct lb_sizes *s, __u32 entries[LB_MAPS]);
 must_use int lb_map_mmap(int fd, enum lb_map_id id, __u32 entries, bool is_writable, void **at);
 void lb_map_munmap(enum lb_map_id id, __u32 entries, void *at);
 
-/* Map the instance, to read it: 1; 0: there is none; or what lb_open would explain. */
-must_use int lb_map(const struct bpffs *b, const char *instance, struct lb *lb);
+/* lb_open without the clock, and with nothing settled. */
+must_use int lb_map(const struct bpffs *b, const char *instance, bool is_writable, struct lb *lb);
 
 struct vip lb_key_vip(const struct lb_key *key);
 struct lb_key lb_vip_key(const struct vip *vip);
@@ -62,6 +62,9 @@ must_use int lb_rings_remove(struct lb *lb, int vip);
 /* Free the numbers of backends that are LB_GONE: flows, fragments and counts first. */
 must_use int lb_gone_free(struct lb *lb);
 
+/* Erase forgotten flows, where that was not done lately. */
+void lb_sweep(struct lb *lb);
+
 must_use int lb_vip_stat_zero(struct lb *lb, int vip);
 /* The rest of a VIP that is not live: its backends, keys, rings and record. */
 must_use int lb_vip_free(struct lb *lb, int vip);
@@ -70,7 +73,8 @@ must_use int lb_vip_free(struct lb *lb, int vip);
 void lb_note_backend(const struct run *run, const struct lb *lb, char op, const struct vip *vip,
 		     const struct addr *addr);
 
-/* Finish what a killed run began. */
+/* Finish what a killed run began: interfaces, VIPs and backends. */
+must_use int lb_places_settle(struct lb *lb);
 must_use int lb_settle(struct lb *lb);
 
 /* Erase the flows for which is_mine says so; counts those that were still remembered. */

@@ -14,6 +14,12 @@ extern const char *const lb_sticky_words[];  /* by is_sticky; each list ends wit
 extern const char *const lb_admin_words[];   /* by enum lb_admin */
 extern const char *const lb_healthy_words[]; /* by enum lb_healthy */
 
+/* " instance NAME", the end of a command line that a message names; "" of the default one. */
+struct lb_of {
+	char text[12 + NAME_LEN];
+};
+struct lb_of lb_of(const char *instance);
+
 struct lb_enable {
 	enum xdp_mode mode;
 	struct lb_sizes sizes;         /* 0: not given */

@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "kf.h"
 #include "lbmaps.h"
+#include "lbs.h"
 #include "run.h"
 
 const struct lb_map lb_maps[LB_MAPS] = {
@@ -186,6 +187,15 @@ int lb_now(struct lb *lb)
 	return err;
 }
 
+struct lb_of lb_of(const char *instance)
+{
+	struct lb_of of = { "" };
+
+	if (strcmp(instance, LB_KF))
+		snprintf(of.text, sizeof(of.text), " instance %s", instance);
+	return of;
+}
+
 static int open_failed(struct lb *lb, int err)
 {
 	const char *dir = lb->b->dir, *name = lb->instance;
@@ -212,12 +222,14 @@ static void warn_changing(const struct lb *lb)
 	}
 }
 
-static int map_all(const struct bpffs *b, const char *instance, struct lb *lb)
+static int map_all(const struct bpffs *b, const char *instance, bool is_writable, struct lb *lb)
 {
 	int ret = b->fd < 0 ? 0 : kf_has_dir(b, instance, ".");
 
+	*lb = (struct lb)LB_INIT;
 	snprintf(lb->instance, sizeof(lb->instance), "%s", instance);
 	lb->b = b;
+	lb->is_writable = is_writable;
 	if (ret <= 0)
 		return ret;
 	ret = open_config(lb);
@@ -226,32 +238,51 @@ static int map_all(const struct bpffs *b, const char *instance, struct lb *lb)
 	return ret ? ret : 1;
 }
 
-int lb_map(const struct bpffs *b, const char *instance, struct lb *lb)
+/* The places and all below. */
+static int settle(struct lb *lb)
 {
-	*lb = (struct lb)LB_INIT;
-	return map_all(b, instance, lb);
+	int err = lb_places_settle(lb);
+
+	if (!err)
+		err = lb_settle(lb);
+	return err ? fail_errno(err, "kf/%s: cannot complete what a killed run began", lb->instance) : 0;
+}
+
+int lb_map(const struct bpffs *b, const char *instance, bool is_writable, struct lb *lb)
+{
+	int ret = map_all(b, instance, is_writable, lb);
+
+	return ret < 0 ? open_failed(lb, ret) : ret;
 }
 
 int lb_open(const struct run *run, const struct bpffs *b, const char *instance, bool is_writable, struct lb *lb)
 {
-	int ret, err;
+	int ret = lb_map(b, instance, is_writable && !run->dry_run, lb), err = ret == 1 ? lb_now(lb) : 0;
 
-	*lb = (struct lb)LB_INIT;
-	lb->is_writable = is_writable && !run->dry_run;
-	ret = map_all(b, instance, lb);
-	err = ret == 1 ? lb_now(lb) : 0;
-	if (ret < 0 || err)
-		ret = open_failed(lb, err ? err : ret);
+	if (err)
+		ret = open_failed(lb, err);
 	if (ret == 1 && lb->is_writable) {
-		err = lb_settle(lb);
-		if (err)
-			ret = fail_errno(err, "kf/%s: cannot complete what a killed run began", lb->instance);
+		err = settle(lb);
+		ret = err ? err : 1;
+		if (!err)
+			lb_sweep(lb);
 	} else if (ret == 1) {
 		warn_changing(lb);
 	}
 	if (ret != 1)
 		lb_close(lb);
 	return ret;
+}
+
+/* Others have maps of these names, too: what is not ours is not kept for us. */
+int lb_keeps(const struct bpffs *b, const char *instance)
+{
+	auto_lb struct lb lb = LB_INIT;
+	int ret = map_all(b, instance, false, &lb);
+
+	if (ret == -EINVAL || ret == -ENOENT)
+		return 0;
+	return ret <= 0 ? ret : lb_is_needed(&lb, -1);
 }
 
 /*

@@ -37,7 +37,7 @@ void lb_close(struct lb *lb);
 
 #define LB_FLOWS_DEFAULT 1048576
 #define LB_VIPS_DEFAULT 512
-#define LB_BACKENDS_DEFAULT 4096
+#define LB_BACKENDS_DEFAULT 2048
 #define LB_VIPS_MOST 16384
 #define LB_BACKENDS_MOST 65535
 struct lb_sizes {
@@ -65,6 +65,9 @@ must_use int lb_remove(const struct bpffs *b, const char *instance);
 /* The place of an interface in this network namespace: existing (then is_new is false), or
  * a free one, or one of an interface that is gone. Its number, or an error, printed. */
 must_use int lb_place(struct lb *lb, const struct chain_id *at, bool *is_new);
+
+/* Is the interface of a place no more, and nothing left of its chain? here: this network namespace. */
+bool lb_place_is_gone(const struct lb *lb, const struct lb_place *p, const struct netns *here);
 
 /* What a new one is like, its ifindex left out. Prints its errors. */
 must_use int lb_place_defaults(const struct chain_id *at, struct lb_place *p);
@@ -98,6 +101,8 @@ must_use int lb_vip_stat_read(const struct lb *lb, int vip, struct lb_vip_stat *
 
 /* Is this entry of the flow table a flow that is still remembered? */
 bool lb_is_flow(const struct lb *lb, __u64 entry);
+/* Ticks since its last packet. */
+__u32 lb_age(const struct lb *lb, __u64 entry);
 /* Flows of a backend by enum lb_flow, those that idle has forgotten left out. */
 struct lb_use {
 	__u32 flows[4];

@@ -176,12 +176,13 @@ static int view_open(const struct run *run, const struct bpffs *b, const char *i
 	return ret || !instance ? ret : no_instance(instance);
 }
 
-static int no_vip(const struct vip *vip)
+static int no_vip(const char *instance, const struct vip *vip)
 {
 	char text[VIP_LEN];
 
 	format_vip(vip, text, sizeof(text));
-	return fail(-ENOENT, "there is no VIP %s; l3afctl lb vip list shows those there are", text);
+	return fail(-ENOENT, "there is no VIP %s; l3afctl lb vip list%s shows those there are", text,
+		    lb_of(instance ? instance : LB_KF).text);
 }
 
 int lb_view_read(const struct run *run, const char *instance, const struct vip *vip, struct lb_view *v)
@@ -199,7 +200,7 @@ int lb_view_read(const struct run *run, const char *instance, const struct vip *
 	if (vip)
 		only = ret ? lb_vip_find(&lb, vip) : -ENOENT;
 	if (vip && only < 0)
-		return only == -ENOENT ? no_vip(vip) : fail_errno(only, "the VIPs");
+		return only == -ENOENT ? no_vip(instance, vip) : fail_errno(only, "the VIPs");
 	err = ret ? vips_read(&lb, only, v) : 0;
 	return err ? fail_errno(err, "the load balancer's counters") : 0;
 }
@@ -278,7 +279,7 @@ static int which_find(const struct lb *lb, const struct vip *to, struct vip *vip
 		number = lb_vip_find(lb, vip);
 	}
 	if (number == -ENOENT)
-		return no_vip(to);
+		return no_vip(lb->instance, to);
 	return number < 0 ? fail_errno(number, "the VIPs") : number;
 }
 
@@ -292,10 +293,10 @@ static int nobody(const struct lb *lb, int number, const struct vip *vip)
 	if (n < 0)
 		return fail_errno(n, "the backends of VIP %s", text);
 	if (!n)
-		return fail(-ENOENT, "nobody takes it: VIP %s has no backends; l3afctl lb backend add ADDR vip %s", text,
-			    text);
-	return fail(-ENOENT, "nobody takes it: no backend of VIP %s takes flows; l3afctl lb backend list vip %s shows "
-		    "why", text, text);
+		return fail(-ENOENT, "nobody takes it: VIP %s has no backends; l3afctl lb backend add ADDR vip %s%s",
+			    text, text, lb_of(lb->instance).text);
+	return fail(-ENOENT, "nobody takes it: no backend of VIP %s takes flows; l3afctl lb backend list vip %s%s "
+		    "shows why", text, text, lb_of(lb->instance).text);
 }
 
 static int which_fill(const struct lb *lb, struct lb_view_which *w)
@@ -307,7 +308,7 @@ static int which_fill(const struct lb *lb, struct lb_view_which *w)
 		return fail_errno(-ENOMEM, "lb which");
 	memcpy(&w->ring, lb->backend[a->ring].addr, sizeof(w->ring));
 	memcpy(&w->moved_from, lb->backend[a->moved_from].addr, sizeof(w->moved_from));
-	w->idle_us = (__u64)LB_AGE(lb->now, a->entry) * lb->config->tick_us;
+	w->idle_us = (__u64)lb_age(lb, a->entry) * lb->config->tick_us;
 	lb_count(lb, use);
 	return backend_read(lb, a->backend, use, &w->backend);
 }
@@ -323,7 +324,7 @@ int lb_view_which(const struct run *run, const char *instance, const struct addr
 	if (!err)
 		err = view_open(run, &b, instance, &lb);
 	if (err <= 0)
-		return err ? err : no_vip(to);
+		return err ? err : no_vip(instance, to);
 	number = which_find(&lb, to, &w->vip);
 	if (number < 0)
 		return number;
@@ -393,11 +394,11 @@ int lb_view_purge(const struct run *run, const char *instance, const struct vip 
 	if (err < 0)
 		return err;
 	if (!err)
-		return instance ? no_instance(instance) : vip ? no_vip(vip) : 0;
+		return instance ? no_instance(instance) : vip ? no_vip(instance, vip) : 0;
 	if (vip)
 		only = lb_vip_find(&lb, vip);
 	if (vip && only < 0)
-		return only == -ENOENT ? no_vip(vip) : fail_errno(only, "the VIPs");
+		return only == -ENOENT ? no_vip(instance, vip) : fail_errno(only, "the VIPs");
 	return purge_all(run, &lb, only, addr);
 }
 
@@ -437,7 +438,8 @@ static int place_look(const struct walk *w, const struct lb *lb, struct lb_view_
 
 	p->is_here = p->place->netns == w->self.id;
 	if (!p->is_here) {
-		snprintf(dev, 48, "%u@%llu", p->place->ifindex, p->place->netns);
+		p->is_gone = lb_place_is_gone(lb, p->place, &w->self);
+		snprintf(dev, 48, "%u@%llu%s", p->place->ifindex, p->place->netns, p->is_gone ? "(gone)" : "");
 		return 0;
 	}
 	err = iface_by_index((int)p->place->ifindex, &iface);

@@ -215,10 +215,30 @@ static int vip_make(struct lb *lb, int number, const struct vip *vip, struct lb_
 	return 0;
 }
 
+/* What is sent to a backend would come back to the balancer. */
+static int check_backends(const struct lb *lb, const struct vip *vip)
+{
+	char text[VIP_LEN], of[VIP_LEN];
+	struct vip other;
+
+	for (__u32 i = 1; i < lb->config->backends; i++) {
+		const struct lb_backend *b = &lb->backend[i];
+
+		if ((b->state != LB_ALIVE && b->state != LB_DEAD) || memcmp(b->addr, &vip->addr, sizeof(b->addr)))
+			continue;
+		lb_vip_get(lb, (int)b->vip, &other);
+		return fail(-E_USAGE, "vip %s: its address is that of a backend of vip %s", format_vip(vip, text, sizeof(text)),
+			    format_vip(&other, of, sizeof(of)));
+	}
+	return 0;
+}
+
 static int vip_new(const struct run *run, struct lb *lb, const struct lb_vip_want *want, struct lb_set *set)
 {
-	int number = vacant(lb), err;
+	int number = vacant(lb), err = check_backends(lb, &want->vip);
 
+	if (err)
+		return err;
 	if (number < 0)
 		return fail(number, "instance %s has %u VIPs, no more fit; remove one first, or use another instance",
 			    lb->instance, lb->config->vips);

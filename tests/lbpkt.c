@@ -10,6 +10,7 @@
  *        tx [vlan N...] A > B [tos N] [id N] [nodf] [hop A] csum|nocsum   A to B in GUE with the packet
  *                                   as it came inside; hop: the second one
  *        tx echo A > B              tx big MTU quote N A > B
+ *        redirect MAC A > B ...     as tx, by another interface, to this next hop
  *        BAD WHY                    anything else
  *   lbpkt fuzz PROG N SEED others|vips   N frames, of which those that are not for a VIP pass
  *        as they are, and the others do one of the above; "frames N pass N drop N tx N"
@@ -24,7 +25,7 @@
  * FRAME is words: v6 proto=tcp|udp|icmp|icmp6|N src=ADDR dst=ADDR sport=N dport=N flags=HEX vlan=N (twice)
  * ttl=N tos=N id=N df opts (12 octets of IPv4 options) ext=N (IPv6 extension headers) data=N
  * frag=OFFSET,MORE pad=N (frame octets at least) size=N (what the IP header says) udplen=N cut=N (octets
- * taken off the end) nocsum (UDP) type=N code=N (ICMP) check=N mac=HEX (first octet of the destination)
+ * taken off the end) nocsum (UDP) type=N code=N check=HEX (ICMP) mac=HEX (first octet of the destination)
  * quote=N: ICMP with a quote of the packet that the VIP has sent, N octets of its transport header;
  * qproto=N qext=N qopts qsrc=ADDR qfrag=N of the quoted one; its destination is src, dport its source port
  */
@@ -32,6 +33,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,6 +194,12 @@ static unsigned l4_put(const struct shape *s, __u8 *p, const __u8 *src, const __
 	if (!at)
 		return len;
 	put16(p + at, 0);
+	if (s->has_check) { /* what it takes for the checksum to be that */
+		put16(p + 2, s->check);
+		put16(p + 6, 0);
+		put16(p + 6, ~sum_of(p, len, s->v6 ? sum_pseudo(src, dst, true, s->proto, len) : 0) & 0xffff);
+		return len;
+	}
 	sum = sum_of(p, len, s->proto == IPPROTO_ICMP ? 0 : sum_pseudo(src, dst, s->v6, s->proto, len));
 	put16(p + at, s->nocsum ? 0 : sum == 0xffff ? 0xffff : ~sum & 0xffff);
 	return len;
@@ -297,8 +305,6 @@ static void frame_make(const struct shape *s, struct frame *f)
 	if (s->data > FRAME_MAX - 1000)
 		die("data");
 	f->len = at + (s->has_quote ? error_put(s, f->at + at) : ip_put(s, f->at + at, s->src, s->dst));
-	if (s->has_check)
-		put16(f->at + f->len - s->data - (s->proto == IPPROTO_UDP ? 2 : 6), s->check);
 	f->len -= s->cut < f->len - 14 ? s->cut : f->len - 14;
 	if (f->len < s->pad)
 		f->len = s->pad;
@@ -346,10 +352,18 @@ static void harness_load(const char *prog)
 	harness.rewrite = prog_of("rewrite");
 }
 
+/* On the interface LBPKT_DEV of this network namespace, or on none in particular. */
 static int frame_run(const struct frame *in, struct frame *out)
 {
+	const char *dev = getenv("LBPKT_DEV");
+	struct xdp_md ctx = { .data_end = in->len, .ingress_ifindex = dev ? if_nametoindex(dev) : 0 };
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = in->at, .data_size_in = in->len, .data_out = out->at,
 		    .data_size_out = sizeof(out->at), .repeat = 1);
+
+	if (dev) {
+		o.ctx_in = &ctx;
+		o.ctx_size_in = sizeof(ctx);
+	}
 
 	if (bpf_prog_test_run_opts(harness.poison, &o))
 		die("BPF_PROG_TEST_RUN");
@@ -513,12 +527,15 @@ static bool macs_are(const __u8 *frame, const __u8 *dst, const __u8 *src)
 	return !memcmp(frame, dst, 6) && !memcmp(frame + 6, src, 6);
 }
 
-static bool tx_judge(const struct frame *in, const struct frame *out, struct verdict *v)
+static bool tx_judge(const struct frame *in, const struct frame *out, bool is_redirect, struct verdict *v)
 {
 	static const __u8 gateway[6] = { 2, 0x77, 0, 0, 0, 2 };
 	unsigned l3 = l3_of(out), proto;
 
-	say(v, "tx");
+	if (is_redirect)
+		say(v, "redirect %02x:%02x:%02x:%02x:%02x:%02x", out->at[0], out->at[1], out->at[2], out->at[3], out->at[4], out->at[5]);
+	else
+		say(v, "tx");
 	if (l3 != l3_of(in) || memcmp(in->at + 12, out->at + 12, l3 - 14))
 		return bad(v, "tags");
 	for (unsigned at = 14; at < l3; at += 4)
@@ -527,7 +544,7 @@ static bool tx_judge(const struct frame *in, const struct frame *out, struct ver
 		return bad(v, "EtherType");
 	proto = out->at[l3 + (out->at[l3] >> 4 == 4 ? 9 : 6)];
 	if (proto == IPPROTO_UDP && out->len > in->len)
-		return macs_are(out->at, gateway, in->at) ? gue_judge(in, out, l3, v) : bad(v, "MAC addresses");
+		return is_redirect || macs_are(out->at, gateway, in->at) ? gue_judge(in, out, l3, v) : bad(v, "MAC addresses");
 	if (!macs_are(out->at, in->at + 6, in->at))
 		return bad(v, "MAC addresses");
 	return out->len == in->len ? echo_judge(in, out, l3, v) : big_judge(in, out, l3, v);
@@ -538,8 +555,8 @@ static bool judge(int verdict, const struct frame *in, const struct frame *out, 
 	v->len = 0;
 	if (verdict == XDP_DROP)
 		return say(v, "drop");
-	if (verdict == XDP_TX)
-		return tx_judge(in, out, v);
+	if (verdict == XDP_TX || verdict == XDP_REDIRECT)
+		return tx_judge(in, out, verdict == XDP_REDIRECT, v);
 	if (verdict != XDP_PASS)
 		return bad(v, "verdict");
 	if (in->len != out->len || memcmp(in->at, out->at, in->len))

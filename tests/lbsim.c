@@ -10,8 +10,8 @@
  *        go where the simulation says, and backends have to get their share: chi-square of the
  *        flows over the slots, and the slots' of the weights. "flows N backends N wrong 0
  *        chi2 X of Y, shares within Z slots"
- *   lbsim known OBJECT VIP N
- *        about N flows of which some are known: lb_which says where each goes, before it is sent:
+ *   lbsim known OBJECT VIP FIRST N
+ *        about N flows, from number FIRST on, of which some are known: lb_which says where each goes, before it is sent:
  *        "flows N wrong 0 by flow N client N ring N moved N"
  *
  * Exit status 1: they disagree.
@@ -372,16 +372,16 @@ static int known_flows(int argc, char **argv)
 	struct vip vip;
 	struct why why;
 
-	if (argc < 3 || parse_vip(argv[1], &vip, &why))
+	if (argc < 4 || parse_vip(argv[1], &vip, &why))
 		die("usage");
-	kernel_open(argv[0], &vip, number(argv[2]), &w.k);
+	kernel_open(argv[0], &vip, number(argv[2]) + number(argv[3]), &w.k);
 	if (bpffs_open(&run, BPFFS_READ, &b) || lb_open(&run, &b, "lb", false, &w.lb) != 1)
 		die("no instance");
 	w.vip = lb_vip_find(&w.lb, &vip);
 	w.port = vip.port;
 	if (w.vip < 0)
 		die("no VIP");
-	for (__u64 first = 0; first + CHUNK <= w.k.n; first += CHUNK)
+	for (__u64 first = number(argv[2]); first + CHUNK <= w.k.n; first += CHUNK)
 		chunk_run(&w, first);
 	printf("flows %llu wrong %d by flow %llu client %llu ring %llu moved %llu\n", w.flows, w.wrong, w.by[LB_BY_FLOW],
 	       w.by[LB_BY_CLIENT], w.by[LB_BY_RING], w.moved);

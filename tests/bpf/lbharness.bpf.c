@@ -3,11 +3,12 @@
  * Harness of a load balancer under BPF_PROG_TEST_RUN, which neither gives a packet back as it
  * was from run to run nor leaves anything in the headroom.
  *
- * rewrite  takes off what the run before put in front (GUE without header, to port 6080), makes
+ * rewrite  takes off what the run before put in front (GUE to port 6080), makes
  *          the packet one of many flows by its source address and port, then runs the program
  *          under test in its place. What was not encapsulated costs the same. Checksums of the
  *          packet are not kept right: no balancer looks at them.
  * poison   fills the headroom with 0xa5, then runs it.
+ * nothing  the program under test that is none.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -29,11 +30,14 @@ struct {
 
 volatile struct lbharness lbharness SEC(".data.lbharness");
 
-static __always_inline bool is_gue(const void *l3, __u32 len, __u8 proto, const void *end)
+/* Octets of headers: so many of IP, UDP and perhaps those that name a second hop. */
+static __always_inline int gue_len(const void *l3, __u32 len, __u8 proto, const void *end)
 {
 	const struct udphdr *udp = l3 + len;
 
-	return proto == IPPROTO_UDP && (void *)(udp + 1) <= end && udp->dest == bpf_htons(6080);
+	if (proto != IPPROTO_UDP || (void *)(udp + 1) + 1 > end || udp->dest != bpf_htons(6080))
+		return 0;
+	return len + sizeof(*udp) + (*(__u8 *)(udp + 1) == 5 ? 24 : 0);
 }
 
 /* Octets in front of the packet that was. */
@@ -44,8 +48,8 @@ static __always_inline int outer_len(void *data, void *end)
 	if (data + ETH_HLEN + sizeof(struct ipv6hdr) > end)
 		return 0;
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return is_gue(eth + 1, 20, ((struct iphdr *)(eth + 1))->protocol, end) ? 28 : 0;
-	return is_gue(eth + 1, 40, ((struct ipv6hdr *)(eth + 1))->nexthdr, end) ? 48 : 0;
+		return gue_len(eth + 1, 20, ((struct iphdr *)(eth + 1))->protocol, end);
+	return gue_len(eth + 1, 40, ((struct ipv6hdr *)(eth + 1))->nexthdr, end);
 }
 
 SEC("xdp")
@@ -60,18 +64,25 @@ int rewrite(struct xdp_md *ctx)
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
 	eth = data;
-	if (data + ETH_HLEN + sizeof(struct ipv6hdr) + 4 > end)
+	if (data + ETH_HLEN + 1 > end)
 		return -2;
+	/* the outer header was written over it */
+	__builtin_memcpy(eth, "\x02\x77\0\0\0\x01\x02\x77\0\0\0\x02", 2 * ETH_ALEN);
+	eth->h_proto = *(__u8 *)(eth + 1) >> 4 == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
 	lbharness.state = x = x * lbharness.factor + lbharness.step;
 	x = (x >> lbharness.shift) & lbharness.mask;
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
 		struct iphdr *ip = data + ETH_HLEN;
 
+		if ((void *)(ip + 1) + 4 > end)
+			return -2;
 		ip->saddr = 11 | (__u32)x << 8;
 		*(__u16 *)(ip + 1) = x >> 24 ^ 0x1234;
 	} else {
 		struct ipv6hdr *ip = data + ETH_HLEN;
 
+		if ((void *)(ip + 1) + 4 > end)
+			return -2;
 		ip->saddr.s6_addr32[3] = x;
 		*(__u16 *)(ip + 1) = x >> 32 ^ 0x1234;
 	}
@@ -95,6 +106,12 @@ int poison(struct xdp_md *ctx)
 		return -2;
 	bpf_tail_call(ctx, &next, 0);
 	return -3;
+}
+
+SEC("xdp")
+int nothing(struct xdp_md *ctx)
+{
+	return XDP_PASS;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,99 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""
+lbkill.py TOOLS L3AFCTL BPFFS STEP LOOK PORTS WORD... [-- WORD...]...
+
+Runs where client and backends are (lbtry.py); l3afctl runs in the network namespace srv. The first
+command is killed at every STEP-th system call, the others undo it. After each kill packets of PORTS
+flows that were known before arrive, as do new ones; what LOOK says (ring: lbring state; otherwise
+words of l3afctl) is what it was before or what the command makes it, once the next command was run.
+"""
+import subprocess
+import sys
+sys.dont_write_bytecode = True
+from lbtry import Site
+
+tools, binary, bpffs, step, look, ports = *sys.argv[1:4], int(sys.argv[4]), sys.argv[5], int(sys.argv[6])
+commands = [[]]
+for word in sys.argv[7:]:
+    commands[-1].append(word) if word != "--" else commands.append([])
+VIP = "10.99.0.1", 53
+known = range(20000, 20000 + ports)
+site = Site()
+
+
+def run(*words, may_fail=False):
+    done = subprocess.run(["nsenter", "--net=/run/netns/srv", *words], capture_output=True, text=True,
+                          env={"L3AF_BPFFS": bpffs})
+    if done.returncode and not may_fail:
+        sys.exit(f"{' '.join(words)}: status {done.returncode}: {done.stdout}{done.stderr}")
+    return done
+
+
+def l3af(*words):
+    return run(binary, "--bpffs", bpffs, "-q", *words)
+
+
+def state():
+    if look == "ring":
+        return run(f"{tools}/lbring", "state", "lb").stdout
+    return l3af(*look.split()).stdout
+
+
+def settle(k):
+    done = l3af("lb", "vip", "remove", "10.99.9.9/tcp")
+    if done.stdout or done.stderr:
+        sys.exit(f"call {k}: the next command says {done.stdout}{done.stderr}")
+    left = subprocess.run(["find", f"{bpffs}/l3af", "-name", "new-*"], capture_output=True, text=True).stdout
+    if left:
+        sys.exit(f"call {k}: left behind: {left}")
+
+
+fresh = 30000
+
+
+def packets(k):
+    """All arrive; what was known goes where it went unless that is no backend any more."""
+    global fresh
+    new = range(fresh, fresh + ports)
+    fresh = fresh + ports if fresh < 60000 else 30000
+    where = site.send(*VIP, [*known, *new])
+    lost = [p for p in (*known, *new) if p not in where]
+    if lost:
+        sys.exit(f"call {k}: packets of ports {lost} are lost")
+
+
+before = state()
+l3af(*commands[0])
+after = state()
+if before == after:
+    sys.exit("the command changes nothing")
+for undo in commands[1:]:
+    l3af(*undo)
+if state() != before:
+    sys.exit(f"not undone: {state()}, before {before}")
+site.send(*VIP, known)
+site.send(*VIP, known)
+k, olds, news = 0, 0, 0
+while True:
+    k += step
+    killed = run(f"{tools}/killat", "call", str(k), binary, "--bpffs", bpffs, "-q", *commands[0], may_fail=True)
+    if killed.returncode > 1:
+        sys.exit(f"call {k}: {killed.stderr}")
+    packets(k)
+    if killed.returncode:
+        break
+    settle(k)
+    now = state()
+    if now not in (before, after):
+        sys.exit(f"call {k}: {now}\nwanted {before}\nor {after}")
+    packets(k)
+    olds, news = olds + (now == before), news + (now == after)
+    if now == after:
+        for undo in commands[1:]:
+            l3af(*undo)
+        if state() != before:
+            sys.exit(f"call {k}: not undone: {state()}")
+if state() != after or not olds or not news and step == 1:
+    sys.exit(f"{olds} times before, {news} times after, at the end {state()}")
+print(f"{' '.join(commands[0])}: killed at {olds + news} system calls, {olds} times the old state, {news} times the new")
