@@ -587,13 +587,20 @@ static int disable_vip(const struct run *run, const struct bpffs *b, const struc
 	return err ? fail_errno(err, "kf/%s: the VIPs", a->instance) : 0;
 }
 
-/* An instance without an interface goes. */
-static int settle(const struct run *run, const struct bpffs *b, const struct agents *a)
+/* An instance without an interface goes. Chains of interfaces that are gone hold none. */
+static int settle(const struct run *run, const struct bpffs *b, const struct agents *a, const struct netns *netns)
 {
+	int err;
+
 	for (int i = 0; i < AGENT_PLACES; i++)
 		if (a->place[i].ifindex)
 			return 0;
-	return run->dry_run || chain_instance_members(b, a->instance) ? 0 : agents_remove(b, a->instance);
+	if (run->dry_run)
+		return 0;
+	err = chain_sweep(b, netns);
+	if (err)
+		return fail_errno(err, "cannot sweep %s", b->dir);
+	return chain_instance_members(b, a->instance) ? 0 : agents_remove(b, a->instance);
 }
 
 int agent_disable(const struct run *run, const struct bpffs *b, const struct iface *dev, const struct addr *vip,
@@ -625,7 +632,7 @@ int agent_disable(const struct run *run, const struct bpffs *b, const struct ifa
 		err = place >= 0 ? disable_vip(run, b, &at, &a, place, vip, &m) : 0;
 	else
 		err = disable_place(run, b, &at, &a, place, &m);
-	return err || !has ? err : settle(run, b, &a);
+	return err || !has ? err : settle(run, b, &a, &at.netns);
 }
 
 /*
