@@ -72,6 +72,7 @@ LIBTESTS := \
 	lbring \
 	lbsim
 PLAINTESTS := \
+	agentrun \
 	flowsend \
 	lbflood \
 	lbload \

@@ -5,6 +5,7 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 #include <stddef.h>
+#include <bpf/bpf_core_read.h>
 #include "agent.h"
 #include "gue.h"
 #include "pkt.h"
@@ -348,7 +349,7 @@ static __always_inline void flow_parse(struct pkt *p, void *end, bool is_to_own,
 
 	__builtin_memset(f, 0, sizeof(*f));
 	f->is_to_own = is_to_own;
-	f->key.place = (__u16)here.place;
+	f->key.scope = (__u16)here.scope;
 	f->key.proto = p->proto;
 	if (is_to_own)
 		pkt_addrs(p, f->key.client, f->key.own);
@@ -746,7 +747,7 @@ static __always_inline bool xdp_translate(void *inner, void *end, const struct t
 /* Not out of a tunnel. */
 static __always_inline void forget_direct(struct pkt *p, void *end, const struct agent_place *place)
 {
-	struct agent_conn_key key = { .place = (__u16)here.place, .proto = p->proto };
+	struct agent_conn_key key = { .scope = (__u16)here.scope, .proto = p->proto };
 	__be16 *port = p->l4;
 
 	if (!place->is_translating || !(p->flags & PKT_L4))
@@ -808,6 +809,18 @@ static __always_inline int xdp_hop(struct xdp_md *ctx, const struct tunnel *t, s
 	return XDP_TX;
 }
 
+/* Frames may have parts that are not at data. */
+static __always_inline __u32 frame_len(struct xdp_md *ctx, const struct pkt *p)
+{
+	struct udphdr *udp = p->l4;
+
+	if (p->flags & PKT_L4 && (void *)(udp + 1) <= (void *)(long)ctx->data_end &&
+	    (void *)udp + bpf_ntohs(udp->len) > (void *)(long)ctx->data_end &&
+	    bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_xdp_get_buff_len))
+		return bpf_xdp_get_buff_len(ctx);
+	return (__u32)(ctx->data_end - ctx->data);
+}
+
 SEC("xdp.frags")
 int agent(struct xdp_md *ctx)
 {
@@ -824,7 +837,7 @@ int agent(struct xdp_md *ctx)
 	if (!place || !f)
 		return XDP_PASS;
 	pkt_parse(data, end, &p);
-	ret = tunnel_parse(data, end, (__u32)(end - data), &p, place, &t);
+	ret = tunnel_parse(data, end, frame_len(ctx, &p), &p, place, &t);
 	if (ret == NOT_OURS) {
 		forget_direct(&p, end, place);
 		return XDP_PASS;
@@ -1162,7 +1175,7 @@ static __always_inline void clamp_own(struct __sk_buff *skb, __u32 ip, const str
 
 static __always_inline void frag_key(const struct flow *f, struct agent_frag *k)
 {
-	*k = (struct agent_frag){ .id = f->frag_id, .place = (__u16)here.place, .proto = f->frag_proto };
+	*k = (struct agent_frag){ .id = f->frag_id, .scope = (__u16)here.scope, .proto = f->frag_proto };
 	__builtin_memcpy(k->src, f->src, sizeof(k->src));
 	__builtin_memcpy(k->dst, f->dst, sizeof(k->dst));
 }

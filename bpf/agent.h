@@ -84,11 +84,15 @@ struct agent_source {
 	__u32 addr[4];
 };
 
+/* Whose connections are told apart: all NICs of a network namespace share theirs, since replies
+ * may leave by another one than packets come in by; a guest has its own. */
+#define AGENT_SCOPE(place, at, netns) ((at) == AGENT_GUEST ? (place) : 0x8000 | ((netns) & 0x7fff))
+
 /* A connection as its reply knows it: from own to client. */
 struct agent_conn_key {
 	__u32 client[4], own[4];
 	__be16 client_port, own_port;
-	__u16 place;
+	__u16 scope;
 	__u8 proto;        /* IPPROTO_TCP, IPPROTO_UDP */
 	__u8 reserved;
 };
@@ -113,7 +117,7 @@ struct agent_conn {
 struct agent_frag {
 	__u32 src[4], dst[4];
 	__be32 id;
-	__u16 place;
+	__u16 scope;
 	__u8 proto;        /* IPv6: 0 (RFC 8200, section 4.5) */
 	__u8 reserved;
 };
@@ -136,7 +140,6 @@ enum agent_count {
 	/* dropped */
 	AGENT_CONFLICT,     /* another connection has the same addresses and ports behind its VIP */
 	AGENT_CONGESTED,    /* "congestion experienced" around a packet that knows no ECN (RFC 6040) */
-	AGENT_NO_NEXT_HOP,  /* for the backend before: no route or neighbour */
 	/* replies */
 	AGENT_LOST_FRAGMENT, /* later fragments, the first was not seen: passed untranslated */
 	AGENT_DIRECT,       /* entries taken away, the client speaks to the application directly */
@@ -158,6 +161,8 @@ struct agent_here {
 	__u32 role;
 	__u32 hz;          /* jiffies a second */
 	__u32 ifindex;
+	__u32 scope;
+	__u32 reserved[3];
 };
 
 _Static_assert(sizeof(struct agent_config) == 64, "ABI");
@@ -170,6 +175,6 @@ _Static_assert(sizeof(struct agent_conn) == 28, "ABI");
 _Static_assert(sizeof(struct agent_frag) == 40, "ABI");
 _Static_assert(sizeof(struct agent_stat) == 192, "ABI");
 _Static_assert(sizeof(struct agent_vip_stat) == 32, "ABI");
-_Static_assert(sizeof(struct agent_here) == 16, "ABI");
+_Static_assert(sizeof(struct agent_here) == 32, "ABI");
 
 #endif

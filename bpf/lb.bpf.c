@@ -43,6 +43,7 @@ static __always_inline void read_ip4(struct xdp_md *ctx, struct job *j, const st
 
 	j->is_v4 = 1;
 	j->len = bpf_ntohs(ip->tot_len);
+	j->is_bad = j->len < ip->ihl * 4U;
 	j->tos = ip->tos;
 	j->id = ip->id;
 	j->frag_off = ip->frag_off & bpf_htons(0x4000);
@@ -59,6 +60,7 @@ static __always_inline void read_ip6(struct job *j, const struct pkt *p)
 
 	j->is_v4 = 0;
 	j->len = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	j->is_bad = p->flags & PKT_FRAGMENT && j->len < sizeof(*ip) + sizeof(struct pkt_ext);
 	j->tos = ip->priority << 4 | ip->flow_lbl[0] >> 4;
 	j->id = 0;
 	j->frag_off = bpf_htons(0x4000);
@@ -163,14 +165,15 @@ __noinline int job_read(struct xdp_md *ctx)
 	j->backend = j->second = j->way = j->old = j->is_new = 0;
 	j->f.sport = j->f.dport = 0;
 	j->f.proto = p.proto;
-	j->frag_id = p.frag_id;
+	/* IPv4 identifications are of a protocol each: RFC 791 */
+	j->frag_id = p.flags & PKT_V4 ? p.frag_id | (__u32)p.proto << 16 : p.frag_id;
 	j->is_fragment = !!(p.flags & PKT_FRAGMENT);
 	j->tcp = j->has_sum = 0;
 	if (p.flags & PKT_V4)
 		read_ip4(ctx, j, &p);
 	else
 		read_ip6(j, &p);
-	j->is_bad = j->len > frame_len(ctx) - j->l3;
+	j->is_bad |= j->len > frame_len(ctx) - j->l3;
 	if (p.flags & PKT_L4) {
 		j->l4 = p.l4 - data;
 		return job_read_l4(ctx);
@@ -432,7 +435,7 @@ static __always_inline __u64 known_hop(const struct known *k)
 	w[0] = word[0];
 	w[1] = word[1];
 	w[2] = word[2];
-	return hop_is_fresh(w, k->now) && w[2] >> 16 == here.ifindex ? w[0] >> 16 : 0;
+	return hop_is_fresh(w, k->now) && (__u32)(w[2] >> 16) == here.ifindex ? w[0] >> 16 : 0;
 }
 
 /* Is the way there as plain as the packet? */

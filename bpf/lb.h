@@ -181,8 +181,9 @@ static inline __attribute__((always_inline)) __u32 LB_AGE(__u32 now, __u64 entry
 }
 
 /* The next hop's MAC (word[0]), ours (word[1]; as in memory, from its lowest byte on) and the
- * ifindex (word[2]), in the upper 48 bits; in the lower 16 of each the tick of when the kernel
- * was asked, which tells words of different answers apart. All 0: it was not. */
+ * ifindex below a hash of its address (word[2]), in the upper 48 bits; in the lower 16 of each
+ * the tick of when the kernel was asked, which tells words of different answers apart. All 0:
+ * it was not. */
 struct lb_hop {
 	__u64 word[3];
 };

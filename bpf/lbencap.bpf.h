@@ -169,8 +169,17 @@ static __always_inline void hop_key(struct bpf_fib_lookup *fib, __u32 ifindex, c
 	}
 }
 
-/* Into the job; 0: there is none. While the kernel finds out a neighbour's address, what it
- * was before is good. */
+/* Which way the kernel says, whether or not it knows the neighbour: as in struct lb_hop's
+ * word[2]. It has put the next hop's address in place of the destination's. */
+static __always_inline __u64 hop_way(const struct bpf_fib_lookup *fib)
+{
+	__u32 addr = fib->ipv6_dst[0] ^ fib->ipv6_dst[1] ^ fib->ipv6_dst[2] ^ fib->ipv6_dst[3];
+
+	return (__u64)(addr * 0x9e3779b1U >> 16) << 48 | (__u64)fib->ifindex << 16;
+}
+
+/* Into the job; 0: there is none. Where the kernel has lost the neighbour's address, what it
+ * was before is good as long as the neighbour is the same. */
 __noinline int hop_find(struct xdp_md *ctx)
 {
 	struct bpf_fib_lookup fib = { 0 };
@@ -180,7 +189,7 @@ __noinline int hop_find(struct xdp_md *ctx)
 	struct job *j = job_get();
 	volatile __u64 *word;
 	struct lb_hop *hop;
-	__u64 w[3], stamp;
+	__u64 w[3], stamp, way;
 	long ret;
 
 	if (!j || !c || !place)
@@ -200,19 +209,20 @@ __noinline int hop_find(struct xdp_md *ctx)
 	if (!hop_is_fresh(w, j->now)) {
 		hop_key(&fib, ctx->ingress_ifindex, place, backend);
 		ret = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
-		if (ret && !(ret == BPF_FIB_LKUP_RET_NO_NEIGH && hop_is_whole(w)))
+		way = hop_way(&fib);
+		if (ret && !(ret == BPF_FIB_LKUP_RET_NO_NEIGH && hop_is_whole(w) && !((w[2] ^ way) >> 16)))
 			return 0;
 		stamp = j->now & 0xffff;
 		if (!ret) {
 			w[0] = mac_read_aligned(fib.dmac) << 16;
 			w[1] = mac_read_aligned(fib.smac) << 16;
-			w[2] = (__u64)fib.ifindex << 16;
+			w[2] = way;
 		}
 		word[0] = (w[0] & ~0xffffULL) | stamp;
 		word[1] = (w[1] & ~0xffffULL) | stamp;
 		word[2] = (w[2] & ~0xffffULL) | stamp;
 	}
-	hop_set(j, w[0] >> 16, w[1] >> 16, w[2] >> 16);
+	hop_set(j, w[0] >> 16, w[1] >> 16, (__u32)(w[2] >> 16));
 	return 1;
 }
 

@@ -396,7 +396,7 @@ __noinline int frag_known(void)
 	if (!word)
 		return 0;
 	w = *word;
-	if (w >> 32 != lb_tag(hash) || ((j->now - (__u32)w) & 0xffff) >= LB_FRAG_TICKS)
+	if (w >> 32 != lb_tag(hash) || ((j->now + LB_AHEAD - (__u32)w) & 0xffff) >= LB_FRAG_TICKS + LB_AHEAD)
 		return -1;
 	if (!(w >> 16 & 0xffff))
 		return 0;

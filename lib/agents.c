@@ -22,7 +22,7 @@ const char *const agent_count_keys[] = {
 	[AGENT_NO_VIP] = "no_vip", [AGENT_NOT_ALLOWED] = "not_allowed", [AGENT_OUTER] = "outer",
 	[AGENT_UNKNOWN] = "unknown", [AGENT_BAD_LENGTH] = "bad_length", [AGENT_NOT_TRANSLATABLE] = "not_translatable",
 	[AGENT_UNABLE] = "unable", [AGENT_CONFLICT] = "conflict", [AGENT_CONGESTED] = "congested",
-	[AGENT_NO_NEXT_HOP] = "no_next_hop", [AGENT_LOST_FRAGMENT] = "lost_fragment", [AGENT_DIRECT] = "direct",
+	[AGENT_LOST_FRAGMENT] = "lost_fragment", [AGENT_DIRECT] = "direct",
 	[AGENT_COUNTS] = NULL,
 };
 
@@ -414,22 +414,20 @@ static int programs_set(const struct run *run, const struct bpffs *b, const stru
 	const enum hook want[] = { reply_hook(p), decap_hook(p) };
 	struct chain_request req = { .name = AGENT_KF, .instance = a->instance };
 	struct chain_id id = *at;
+	bool is_kept[HOOK_COUNT];
 	int err = 0;
 
 	for (int h = 0; !err && h < HOOK_COUNT; h++) {
-		bool is_wanted = h == (int)want[0] || h == (int)want[1];
-		bool is_other = now && now->at != p->at;
-
 		id.hook = (enum hook)h;
-		if (m->at[h].prog_id && (!is_wanted || is_other || !is_running(m, id.hook, a)))
+		is_kept[h] = (h == (int)want[0] || h == (int)want[1]) && !(now && now->at != p->at) &&
+			     is_running(m, id.hook, a);
+		if (m->at[h].prog_id && !is_kept[h])
 			err = chain_remove(run, b, &id, AGENT_KF);
 	}
 	for (int i = 0; !err && i < 2; i++) {
-		bool is_other = now && now->at != p->at;
-
 		id.hook = want[i];
 		req.position = id.hook == decap_hook(p);
-		if (is_other || !is_running(m, id.hook, a))
+		if (!is_kept[id.hook])
 			err = chain_add(run, b, &id, &req);
 	}
 	return err;
@@ -661,6 +659,7 @@ int agent_prepare(const struct bpffs *b, const char *instance, struct bpf_object
 	clock_getres(CLOCK_REALTIME_COARSE, &tick);
 	here.place = (__u32)place;
 	here.role = at->hook == decap_hook(p) ? AGENT_DECAPSULATES : AGENT_REPLIES_ONLY;
+	here.scope = (__u32)AGENT_SCOPE((__u32)place, p->at, p->netns);
 	here.hz = (__u32)(1000000000 / tick.tv_nsec);
 	err = rodata ? bpf_map__set_initial_value(rodata, &here, sizeof(here)) : -ENOENT;
 	return err ? fail_errno(err, "the constants of the built-in object") : 0;

@@ -305,12 +305,17 @@ int agents_vip_write(const struct agents *a, const struct agent_vip_key *key, st
 	return err ? err : bpf_map_update_elem(a->vips, key, vip, BPF_ANY);
 }
 
+static __u16 scope_of(const struct agents *a, __u32 place)
+{
+	return (__u16)AGENT_SCOPE(place, a->place[place].at, a->place[place].netns);
+}
+
 static int conn_forget(const struct agent_conn_key *key, const struct agent_conn *conn, void *arg)
 {
 	const struct { const struct agents *a; const struct agent_vip_key *vip; } *f = arg;
 	int err;
 
-	if (key->place != f->vip->place || memcmp(conn->vip, f->vip->addr, sizeof(conn->vip)))
+	if (key->scope != scope_of(f->a, f->vip->place) || memcmp(conn->vip, f->vip->addr, sizeof(conn->vip)))
 		return 0;
 	err = bpf_map_delete_elem(f->a->conns, key);
 	return err == -ENOENT ? 0 : err;
@@ -373,6 +378,7 @@ int agents_source_remove(const struct agents *a, const struct agent_source *s)
  * Counters.
  */
 struct counting {
+	const struct agents *a;
 	const struct agent_vip_entry *vip;
 	int n;
 	__u64 *conns;
@@ -383,13 +389,13 @@ static int conn_count(const struct agent_conn_key *key, const struct agent_conn 
 	struct counting *c = arg;
 
 	for (int i = 0; i < c->n; i++)
-		c->conns[i] += key->place == c->vip[i].key.place && !memcmp(conn->vip, c->vip[i].key.addr, 16);
+		c->conns[i] += key->scope == scope_of(c->a, c->vip[i].key.place) && !memcmp(conn->vip, c->vip[i].key.addr, 16);
 	return 0;
 }
 
 int agents_conns_count(const struct agents *a, const struct agent_vip_entry *vip, int n, __u64 *conns)
 {
-	struct counting c = { vip, n, conns };
+	struct counting c = { a, vip, n, conns };
 
 	memset(conns, 0, (size_t)n * sizeof(*conns));
 	return each_conn(a, conn_count, &c);

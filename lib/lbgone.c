@@ -84,17 +84,6 @@ void lb_count(const struct lb *lb, struct lb_use *use)
 	}
 }
 
-static bool is_forgotten(const struct lb *lb, __u64 entry, const void *arg)
-{
-	(void)arg;
-	return !lb_is_flow(lb, entry);
-}
-
-void lb_flows_forget(struct lb *lb)
-{
-	lb_flows_erase(lb, is_forgotten, NULL);
-}
-
 /*
  * Numbers.
  */

@@ -276,7 +276,6 @@ static int targets_judge(const struct run *run, const char *instance, const stru
 	if (err <= 0)
 		return err; /* 0: it went meanwhile */
 	err = 0;
-	lb_flows_forget(&lb);
 	for (int i = 0; i < t->n && !err;)
 		err = vip_judge(run, &lb, t, i, want, &i);
 	return err;

@@ -64,9 +64,6 @@ must_use int lb_backends_set(const struct run *run, struct lb *lb, const struct 
 must_use int lb_drain_wait(struct lb *lb, const struct vip *vip, const struct addr *addr, __u64 wait_us);
 must_use int lb_backend_remove(const struct run *run, struct lb *lb, const struct vip *vip, const struct addr *addr);
 
-/* Erase what idle has forgotten. Ticks come round after some 4.6 hours: what is not overwritten
- * until then would be counted as flows again. */
-void lb_flows_forget(struct lb *lb);
 /* Forget flows: of a VIP (number, -1: all), of a backend (number, 0: all). *n counts them. */
 must_use int lb_flows_purge(struct lb *lb, int vip, int backend, __u64 *n);
 

@@ -2,14 +2,14 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # For tests of the agent, after lib: tunnels made byte by byte and by a TC program.
 
-GUE=$TOP/tests/tools/gue.py
+GUE=$TOP/tests/tools/gue.py ECHO=$TOP/tests/tools/echo.py
 
-# What guesend puts into tunnels: VIPs by family of the inner and outer header
+# What tests/bpf/guesend puts into tunnels: VIPs, by family of the inner and the outer header
 declare -gA VIP=([44]=192.0.2.1 [46]=192.0.2.101 [64]=fd55::1 [66]=fd55::65)
 declare -gA GUEST_VIP=([44]=192.0.2.51 [46]=192.0.2.151 [64]=fd55::33 [66]=fd55::97)
 OWN4=10.77.0.1 OWN6=fd77::1
 
-# gue NS WORD...: sends such a frame out of c0
+# gue WORD...: sends such a frame out of c0
 gue() { in_ns cli python3 "$GUE" send c0 "$@"; }
 
 # tunnels: cli sends to VIPs through tunnels
@@ -19,16 +19,38 @@ tunnels() {
 	NS=cli l3af chain add guesend dev c0 hook tc-egress object "$FP/bpf/guesend.o" >/dev/null
 }
 
+# own: the host has the VIPs
+own() {
+	local v
+	for v in "${VIP[@]}"; do in_ns srv ip addr add "$v" dev lo; done
+}
+
 # agent WORDS...: enabled on s0, not shown
 agent() { l3af agent enable dev s0 "$@" >/dev/null; }
 
-# counted NAME: of s0, all kinds of counters
-counted() {
+# translate WORDS...: all VIPs to the host's own addresses
+translate() {
+	agent vip "${VIP[44]}" to $OWN4 vip "${VIP[46]}" to $OWN4 vip "${VIP[64]}" to $OWN6 vip "${VIP[66]}" to $OWN6 "$@"
+}
+
+# counter NAME [WORDS...]: of the first interface of agent stats, whatever kind it is
+counter() {
 	l3af --json agent stats "${@:2}" |
 		jq --arg n "$1" '[.[0] | .taken, .replies, .left_to_stack, .dropped | .[$n]? // 0] | add'
 }
 
-# offloads on|off: of the sender's last two ends
+# program HOOK [DEV]: the id of the agent's program there
+program() {
+	l3af --json chain list dev "${2-s0}" |
+		jq -e --arg h "$1" '.[] | select(.name == "agent" and .hook == $h) | .program_id'
+}
+
+# table HOOK: reads lines "FRAME | RESULT" (gue.py table), for the program of this hook of s0
+table() {
+	in_ns srv python3 "$GUE" table "${1%%-*}" "$FP/agentrun" "$(program "$1")"
+}
+
+# offloads on|off: of both ends
 offloads() {
 	in_ns cli ethtool -K c0 tx "$1" tso "$1" gso "$1" >/dev/null
 	in_ns srv ethtool -K s0 tx "$1" tso "$1" gso "$1" >/dev/null
@@ -36,11 +58,27 @@ offloads() {
 
 # errors NS: checksums that were wrong, of all protocols
 errors() {
-	in_ns "$1" awk '/Csum/ || FNR % 2 == 0 { next }' /dev/null
 	{ in_ns "$1" cat /proc/net/snmp /proc/net/netstat; } | awk '
 		!($1 in head) { head[$1] = $0; next }
 		{ n = split(head[$1], h); split($0, v); delete head[$1]
 		  for (i = 2; i <= n; i++) if (h[i] ~ /InCsumErrors/) sum += v[i] }
 		END { print sum + 0 }'
 	in_ns "$1" awk '/InCsumErrors/ { sum += $2 } END { print sum + 0 }' /proc/net/snmp6
+}
+
+# echoes PROTO VIP OCTETS [SPORT]: they come back to cli
+echoes() {
+	local out
+	out=$(in_ns cli timeout 20 python3 "$ECHO" "$1" "$2" 80 "${@:3}" 2>&1) || true
+	[[ $out == same ]] || { echo "$*: $out"; return 1; }
+}
+
+# all_echo [VIP...]: over TCP and UDP, no checksum is wrong
+all_echo() {
+	local v
+	for v in "${@:-${VIP[@]}}"; do
+		echoes tcp "$v" 400000
+		echoes udp "$v" 1000
+	done
+	[[ $(errors srv) == $'0\n0' && $(errors cli) == $'0\n0' ]]
 }

@@ -44,7 +44,12 @@ help_text() {
 			help_text help $words
 			[[ $output == "$text" ]]
 		done
-	done < <(l3afctl --grammar | grep -xE '(chain|limit|flows) [a-z]+')
+	done < <(l3afctl --grammar | grep -xE '(chain|limit|flows|lb|agent) [a-z]+')
+	for words in 'lb vip add' 'lb backend set' 'lb flows purge' 'lb health run'; do
+		# shellcheck disable=SC2086
+		help_text $words --help
+		[[ $output == *"example: l3afctl $words"* ]]
+	done
 	help_text chain add --help
 	[[ ${lines[0]} == 'usage: l3afctl chain add NAME dev IF hook xdp|tc-ingress|tc-egress' ]]
 	[[ $output == *'--json --dry-run'* ]]
@@ -255,7 +260,7 @@ help_text() {
 	[[ ${COMPREPLY[*]} == file ]]
 	words l3afctl nonsense ''
 	((${#COMPREPLY[@]} == 0))
-	complete -p l3afctl l3af-chain l3af-limit l3af-flows
+	complete -p l3afctl l3af-agent l3af-chain l3af-flows l3af-lb l3af-limit
 }
 
 @test "zsh completion" {

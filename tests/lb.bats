@@ -163,6 +163,26 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	refuses 1 'l3afctl: t0: its packets have no Ethernet header, nothing can be balanced there' l3af lb enable dev t0
 }
 
+@test "a VIP has 4096 backends at most" {
+	up backends 5000
+	lb vip add "$V"
+	L3AF_BPFFS=$BPFFS in_ns srv "$FP/lbring" add lb "$V" 4096
+	[[ $(ring | sort -u | wc -l) == 4096 ]]
+	refuses 1 'l3afctl: vip 10.99.0.1:53/udp has 4096 backends, no more fit' l3af lb backend add 10.77.0.11 vip "$V"
+}
+
+@test "without a capability: which ones it takes" {
+	local no='in_ns srv setpriv --bounding-set=-sys_admin,-bpf,-net_admin,-perfmon --inh-caps=-sys_admin,-bpf,-net_admin,-perfmon'
+	up
+	lb vip add "$V"
+	# shellcheck disable=SC2086
+	refuses 1 "l3afctl: $STATE/kf/lb: not permitted; needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, before Linux 5.11 also RLIMIT_MEMLOCK" \
+		$no "$BUILD/l3afctl" --bpffs "$BPFFS" lb backend add 10.77.0.11 vip "$V"
+	# shellcheck disable=SC2086
+	refuses 1 "l3afctl: $STATE/kf/lb: not permitted; needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, before Linux 5.11 also RLIMIT_MEMLOCK" \
+		$no "$BUILD/l3afctl" --bpffs "$BPFFS" lb enable dev s0 port 99
+}
+
 @test "a family without an outer source address" {
 	in_ns srv ip addr del fd77::1/64 dev s0
 	up
@@ -235,6 +255,10 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	lb backend add 10.77.0.11 vip "$V"
 	go 20000 50 2 >/dev/null
 	[[ $(cell active) == 50 ]]
+	run -0 in_ns srv script -qec "$BUILD/l3afctl --bpffs $BPFFS lb backend set 10.77.0.11 vip $V drain wait 30s" /dev/null
+	[[ $output == *'10.77.0.11: 50 flows left after 1 s'* ]]
+	lb backend set 10.77.0.11 vip "$V" up
+	go 20000 50 2 >/dev/null
 	does '~ lb backend 10.77.0.11 vip 10.99.0.1:53/udp state up -> drain' \
 		l3af lb backend set 10.77.0.11 vip "$V" drain wait 30s
 	[[ $(cell active) == 0 ]]

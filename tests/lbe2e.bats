@@ -142,24 +142,23 @@ quiet() {
 	figure "$(($(of v4 requests) + $(of v6 requests))) requests over 1300 connections and $(($(of v4 opened) + $(of v6 opened) - 1300)) short ones, none failed"
 }
 
-# failover WHAT...: 1000 connections by lb1; a backend is added, and lb2 has to go on; how
-# many are lost. WHAT: words of lb2 between
+# failover COMMAND...: 1000 connections by lb1; something changes, and lb2 has to go on in the same
+# moment; $lost of them fail
 failover() {
-	backend 'lb1 lb2' remove vm 80/tcp
 	routes lb1
 	load_up v4 "$VIP4" 80 hold=700
 	load_up v6 "$VIP6" 80 hold=300
-	backend 'lb1 lb2' add vm 80/tcp
 	"$@"
 	routes lb2
 	sleep 2
 	unload v4 >/dev/null
 	unload v6 >/dev/null
 	lost=$(($(of v4 failed) + $(of v6 failed)))
-	for lb in lb1 lb2; do on $lb lb flows purge >/dev/null; done
+	on_all 'lb1 lb2' lb flows purge
 }
-# two changes: the ring before is no longer the one that connections were balanced by
-forget() {
+# two changes more: the ring before is no longer the one that connections were balanced by
+add_and_forget() {
+	backend 'lb1 lb2' add vm 80/tcp
 	backend lb2 set be1 80/tcp weight 2
 	backend lb2 set be1 80/tcp weight 1
 }
@@ -169,12 +168,20 @@ forget() {
 	for host in be1 be2 vm; do service $host; done
 	agents
 	lbs 80/tcp 'be1 be2' 'lb1 lb2'
-	failover forget
+	failover add_and_forget
 	figure "failover and a third backend at the same moment: $lost of 1000 connections lost where nobody knows the ring before"
 	((lost > 200 && lost < 450)) # the third's share
-	failover true
+	backend 'lb1 lb2' remove vm 80/tcp
+	failover backend 'lb1 lb2' add vm 80/tcp
 	figure "failover and a third backend at the same moment: $lost of 1000 connections lost with the second hop"
 	[[ $lost == 0 ]]
+	failover backend 'lb1 lb2' set vm 80/tcp drain
+	figure "failover and one of three backends drained at the same moment: $lost of 1000 connections lost"
+	[[ $lost == 0 ]]
+	backend 'lb1 lb2' set vm 80/tcp up
+	failover backend 'lb1 lb2' set vm 80/tcp down
+	figure "failover and one of three backends down at the same moment: $lost of 1000 connections lost, $(($(of v4 vm failed) + $(of v6 vm failed))) of them its own"
+	[[ $lost == $(($(of v4 vm failed) + $(of v6 vm failed))) ]]
 }
 
 @test "drain ends with the last flow, down moves flows on their next packet" {
@@ -196,7 +203,7 @@ forget() {
 	load_up v4 "$VIP4" 80 hold=400
 	# those that hold on are told of, and hold on
 	run -1 --separate-stderr on lb1 lb backend set "$(a4 be1)" vip "$(vip4 80/tcp)" drain wait 300ms
-	[[ $output == "~ lb backend $(a4 be1) vip $(vip4 80/tcp) admin up -> drain" ]]
+	[[ $output == "~ lb backend $(a4 be1) vip $(vip4 80/tcp) state up -> drain" ]]
 	[[ $stderr == "l3afctl: backend $(a4 be1) of vip $(vip4 80/tcp): $(flows_of lb1 be1) flows are left; it goes on draining" ]]
 	[[ ! -s $BATS_TEST_TMPDIR/lbnet/v4.failed ]]
 	host=$(in_ns be1 ss -Htn state established | wc -l)

@@ -56,8 +56,8 @@ killed() {
 @test "vip add that changes settings" {
 	killed 1 ring lb vip add "$V" sticky source idle 2m hash-seed 4 -- lb vip add "$V" sticky none idle 1m hash-seed 0
 }
-@test "enable and disable, at every third" {
+@test "enable, at every 17th, and disable, at every 5th" {
 	in_ns srv ip link add x0 type veth peer name x1
-	killed 3 'lb list' lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02 -- lb disable dev x0
-	killed 3 'lb list' lb disable dev x0 -- lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02
+	killed 17 'lb list' lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02 -- lb disable dev x0
+	killed 5 'lb list' lb disable dev x0 -- lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02
 }

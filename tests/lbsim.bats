@@ -23,7 +23,7 @@ serve() {
 new() {
 	local sticky=$3
 	[[ $sticky == source ]] && sticky=1 || sticky=0
-	run in_ns srv env L3AF_BPFFS="$BPFFS" "$FP/lbsim" new "$FP/bpf/lbsim.o" "$1" 1000000 "$2" $sticky "${@:4}"
+	run in_ns srv env L3AF_BPFFS="$BPFFS" "$FP/lbsim" new "$FP/bpf/lbsim.o" "$1" 1000000 "$2" "$sticky" "${@:4}"
 	echo "$output"
 	[[ $output == 'flows 1000000 backends '*' wrong 0 chi2 '* ]]
 	figure "$1 sticky $3: $output"
@@ -61,11 +61,11 @@ both() { serve "$@" && new "$@"; }
 @test "flows that are known stay, others and those of a backend that is down go by the ring: as which says" {
 	local -r vip=192.0.2.4:53/udp
 	local -a backends=(10.0.0.1=1 10.0.0.2=1 10.0.0.3=1 10.0.0.4=1)
-	both $vip 0 none "${backends[@]}"
-	l3af lb backend set 10.0.0.1 vip $vip down >/dev/null
-	l3af lb backend set 10.0.0.2 vip $vip drain >/dev/null
-	l3af lb backend set 10.0.0.3 vip $vip weight 5 >/dev/null
-	known $vip
+	both "$vip" 0 none "${backends[@]}"
+	l3af lb backend set 10.0.0.1 vip "$vip" down >/dev/null
+	l3af lb backend set 10.0.0.2 vip "$vip" drain >/dev/null
+	l3af lb backend set 10.0.0.3 vip "$vip" weight 5 >/dev/null
+	known "$vip"
 	# some of a million found their bucket full, and those of .1 have moved
 	[[ $output =~ by\ flow\ ([0-9]+)\ client\ 0\ ring\ ([0-9]+)\ moved\ ([0-9]+)$ ]]
 	((BASH_REMATCH[1] > 1000 && BASH_REMATCH[2] > 1000 && BASH_REMATCH[3] > 100))
@@ -73,7 +73,7 @@ both() { serve "$@" && new "$@"; }
 
 @test "sticky clients that are known, as which says" {
 	local -r vip='[2001:db8::4]:53/udp'
-	both $vip 0 source fd00::1=1 fd00::2=1 fd00::3=1
+	both "$vip" 0 source fd00::1=1 fd00::2=1 fd00::3=1
 	l3af lb backend set fd00::1 vip "$vip" down >/dev/null
 	l3af lb backend set fd00::2 vip "$vip" drain >/dev/null
 	l3af lb backend set fd00::3 vip "$vip" weight 5 >/dev/null

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""echo.py serve ADDR PORT: TCP and UDP, what comes goes back, until stdin ends
+"""echo.py serve PORT ADDR...: TCP and UDP, what comes goes back, until stdin ends
 echo.py tcp|udp ADDR PORT OCTETS [SPORT]: sends so much, and compares what comes back
 echo.py udp0 ...: without UDP checksums"""
 import selectors
@@ -13,7 +13,7 @@ def family(a):
     return socket.AF_INET6 if ":" in a else socket.AF_INET
 
 
-def serve(addr, port):
+def listen(addr, port):
     udp = socket.socket(family(addr), socket.SOCK_DGRAM)
     udp.bind((addr, port))
     tcp = socket.create_server((addr, port), family=family(addr), backlog=1000)
@@ -34,8 +34,6 @@ def serve(addr, port):
 
     threading.Thread(target=datagrams, daemon=True).start()
     threading.Thread(target=accept, daemon=True).start()
-    print("serving", flush=True)
-    sys.stdin.read()
 
 
 def ask(kind, addr, port, octets, sport):
@@ -61,6 +59,9 @@ def ask(kind, addr, port, octets, sport):
 
 
 if sys.argv[1] == "serve":
-    serve(sys.argv[2], int(sys.argv[3]))
+    for a in sys.argv[3:]:
+        listen(a, int(sys.argv[2]))
+    print("serving", flush=True)
+    sys.stdin.read()
 else:
     ask(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]) if len(sys.argv) > 5 else 0)

@@ -5,6 +5,10 @@
 gue.py send IF WORD...     send the frame out of IF
 gue.py frame WORD...       print it in hex
 gue.py inner WORD...       the frame as it is after decapsulation, in hex
+gue.py table xdp|tc COMMAND...  lines "WORDS | RESULT" on stdin: each frame goes through COMMAND (agentrun),
+                           and has to come out as RESULT says: "pass" as it is, "drop", "take
+                           WORDS" decapsulated, "send WORDS" as another frame (with a tunnel),
+                           where WORDS change those of the frame
 
 Words, NAME=VALUE: smac, dmac, vlan=N (repeatable), osrc, odst (addresses; none: no tunnel),
 sport, port (6080), gue=0|1 (variant), data=HEX (private data), c=1, flags=N, proto=N,
@@ -16,6 +20,7 @@ ilen=N (inner length), icmp=TYPE,CODE,REST and quote=WORDS-WITH-COMMAS, qlen=N (
 """
 import socket
 import struct
+import subprocess
 import sys
 
 
@@ -151,7 +156,33 @@ def words(argv):
     return w
 
 
+VERDICTS = {"xdp": {"pass": (2,), "take": (2,), "drop": (1,), "send": (3, 4)},
+            "tc": {"pass": (-1,), "take": (-1,), "drop": (2,), "send": (7,)}}
+
+
+def table(hook, command):
+    runner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    bad = 0
+    for line in sys.stdin:
+        if "|" not in line:
+            continue
+        given, result = (x.split() for x in line.split("|"))
+        sent = frame(words(given)).hex()
+        runner.stdin.write(sent + "\n")
+        runner.stdin.flush()
+        verdict, got = runner.stdout.readline().split()
+        change = words(given + result[1:])
+        want = {"pass": lambda: sent, "drop": lambda: got, "take": lambda: frame(change, False).hex(),
+                "send": lambda: frame(change).hex()}[result[0]]()
+        if int(verdict) not in VERDICTS[hook][result[0]] or got != want:
+            print("%s\n  verdict %s\n  got    %s\n  wanted %s" % (line.strip(), verdict, got, want))
+            bad += 1
+    return bad
+
+
 def main():
+    if sys.argv[1] == "table":
+        sys.exit(1 if table(sys.argv[2], sys.argv[3:]) else 0)
     if sys.argv[1] == "frame":
         print(frame(words(sys.argv[2:])).hex())
     elif sys.argv[1] == "inner":
