@@ -124,10 +124,8 @@ int lb_make(const struct bpffs *b, const char *instance, const struct lb_sizes *
 {
 	const struct lb_sizes s = lb_sizes_round(sizes);
 	char dir[32], staging[48];
-	int err = kf_probe_atomics("load balancers"), undo;
+	int err, undo;
 
-	if (err)
-		return err;
 	snprintf(dir, sizeof(dir), "kf/%.15s", instance);
 	snprintf(staging, sizeof(staging), "new-%d-lb", getpid());
 	err = build(b, staging, &s);
