@@ -311,6 +311,9 @@ V4=10.99.0.1:80/tcp V6='[fd99::1]:80/tcp' DNS=10.99.0.1:53/udp
 	go 'flags=2'; is '10.88.0.1 established 1'
 	go 'flags=11'; is '10.88.0.1 closing 1'
 	go 'flags=10'; is '10.88.0.1 closing 1'
+	"$PKT" age lb 4 # it goes on: nobody believed that
+	go 'flags=10'; is '10.88.0.1 established 1'
+	go 'flags=14'; is '10.88.0.1 closing 1'
 	go 'flags=2'; is '10.88.0.1 new 1'
 	go 'flags=4'; is '10.88.0.1 closing 1'
 	go 'opts flags=2'; go 'opts flags=10'; is '10.88.0.1 established 1'
