@@ -649,7 +649,6 @@ int agent_prepare(const struct bpffs *b, const char *instance, struct bpf_object
 	struct bpf_map *rodata = bpf_object__find_map_by_name(obj, ".rodata.place");
 	struct agent_here here = { .ifindex = (__u32)at->iface.index };
 	const struct agent_place *p;
-	struct timespec tick;
 	int has = agents_open(b, instance, &a), place, err;
 
 	if (has < 0)
@@ -663,11 +662,10 @@ int agent_prepare(const struct bpffs *b, const char *instance, struct bpf_object
 		return fail(-E_USAGE, "the agent of %s is at %s, hook %s: its programs are in %s and %s", at->iface.name,
 			    agent_at_words[p->at], agent_hook_words[p->hook], hook_words[decap_hook(p)],
 			    hook_words[reply_hook(p)]);
-	clock_getres(CLOCK_REALTIME_COARSE, &tick);
 	here.place = (__u32)place;
 	here.role = at->hook == decap_hook(p) ? AGENT_DECAPSULATES : AGENT_REPLIES_ONLY;
 	here.scope = (__u32)AGENT_SCOPE((__u32)place, p->at, p->netns);
-	here.hz = (__u32)(1000000000 / tick.tv_nsec);
+	here.hz = agents_hz();
 	err = rodata ? bpf_map__set_initial_value(rodata, &here, sizeof(here)) : -ENOENT;
 	return err ? fail_errno(err, "the constants of the built-in object") : 0;
 }

@@ -338,9 +338,9 @@ static void check_loop(struct doctor *d, const struct site *s, const struct lb_v
 
 	if (host_route_forward(&s->iface, &client, &v->vip.addr, &r) || r.type != RTN_UNICAST)
 		return;
-	snprintf(mend, sizeof(mend), "ip %srule add iif %s to %s blackhole", is_v4 ? "" : "-6 ", s->dev,
+	snprintf(mend, sizeof(mend), "ip %srule add iif %s to %s unreachable", is_v4 ? "" : "-6 ", s->dev,
 		 format_addr(&v->vip.addr, text, sizeof(text)));
-	found(d, LB_WARN, "loop", vip, mend, "this host forwards what comes to other ports of it by %s: it may come back, "
+	found(d, LB_BAD, "loop", vip, mend, "this host forwards what comes to other ports of it by %s: it may come back, "
 	      "round and round", r.iface.name);
 }
 

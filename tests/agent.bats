@@ -475,13 +475,13 @@ for e in json.load(sys.stdin):
 	table tc-egress <<<"$udp | pass"
 	[[ $(l3af --json agent list | jq -c '[.[].connections]') == '[1,0]' ]]
 	table xdp <<<'l4=udp dst=192.0.2.2 | take dst=10.77.0.1'
-	age 3400
+	age 3300
 	table tc-egress <<<"$tcp | take src=192.0.2.1"
 	# a FIN of one side is not the end
 	table xdp <<<'l4=tcp tcp=FA | take dst=10.77.0.1'
 	age 60
 	table tc-egress <<<"$tcp | take src=192.0.2.1"$'\n'"$tcp tcp=FA | take src=192.0.2.1"
-	age 9
+	age 4
 	table tc-egress <<<"$tcp | take src=192.0.2.1"
 	age 11
 	table tc-egress <<<"$tcp | pass"
@@ -585,4 +585,124 @@ sys.stdin.read()' "${VIP[44]}" "1${#hook}00"
 		[[ $(counter second_hop) == 0 ]]
 		l3af agent disable dev s0 >/dev/null
 	done
+}
+
+# ---- guests ----
+
+# guests KIND: VIPs owned by the guest, then translated to its addresses
+guests() {
+	local how v
+	tunnels
+	in_ns cli ip route add 10.88.0.0/24 via 10.77.0.1
+	in_ns cli ip route add fd88::/64 via fd77::1
+	guest "$1"
+	for v in "${GUEST_VIP[@]}"; do in_ns vm ip addr add "$v" dev lo; done
+	l3af agent enable dev g0 at guest vip "${GUEST_VIP[44]}" vip "${GUEST_VIP[46]}" vip "${GUEST_VIP[64]}" \
+		vip "${GUEST_VIP[66]}" >/dev/null
+	start app vm python3 "$ECHO" serve 80 "${GUEST_VIP[@]}" 10.88.0.2 fd88::2
+	for how in on off; do
+		in_ns cli ethtool -K c0 tx $how tso $how >/dev/null
+		all_echo "${GUEST_VIP[@]}"
+	done
+	for v in "${GUEST_VIP[@]}"; do in_ns vm ip addr del "$v" dev lo; done
+	l3af agent enable dev g0 vip "${GUEST_VIP[44]}" to 10.88.0.2 vip "${GUEST_VIP[46]}" to 10.88.0.2 \
+		vip "${GUEST_VIP[64]}" to fd88::2 vip "${GUEST_VIP[66]}" to fd88::2 >/dev/null
+	for how in on off; do
+		in_ns cli ethtool -K c0 tx $how tso $how >/dev/null
+		all_echo "${GUEST_VIP[@]}"
+	done
+	[[ $(errors vm) == $'0\n0' && $(counter unable) == 0 && $(counter clamped) == 16 ]]
+	# others reach the guest as they did
+	echoes tcp 10.88.0.2 100000
+	echoes udp fd88::2 1000
+	[[ $(counter conflict) == 0 ]]
+}
+
+@test "a guest behind a veth" {
+	guests veth
+}
+
+@test "a guest behind a tap, with the partial checksums and large packets that guests have" {
+	guests tap
+	# what it is at is known of a tap
+	l3af agent disable dev g0 >/dev/null
+	run -0 l3af agent enable dev g0 vip 192.0.2.51
+	[[ ${lines[0]} == '+ agent dev g0 at guest hook tc port 6080' ]]
+}
+
+# ---- ICMP and the path's MTU ----
+
+@test "the path's MTU reaches the application's host, through tunnels" {
+	local hook
+	tunnels
+	own
+	for hook in xdp tc; do
+		agent hook $hook vip "${VIP[44]}" vip "${VIP[64]}"
+		start app srv python3 "$ECHO" serve 80 "${VIP[44]}" "${VIP[64]}"
+		in_ns srv ip route flush cache
+		in_ns srv ip -6 route flush cache
+		echoes tcp "${VIP[44]}" 10 900
+		echoes udp "${VIP[64]}" 10 901
+		gue src=10.77.0.2 l4=icmp icmp=3,4,1300 quote=src=192.0.2.1,dst=10.77.0.2,l4=udp,from=80,to=900 qlen=28
+		gue src=fd77::2 dst=fd55::1 l4=icmp6 icmp=2,0,1300 quote=src=fd55::1,dst=fd77::2,l4=udp,from=80,to=901,len=900
+		eventually learned 10.77.0.2 mtu 1300
+		eventually learned fd77::2 mtu 1300
+		finish app
+		l3af agent disable dev s0 >/dev/null
+	done
+}
+
+# learned ADDR WORDS: the route there has them
+learned() { in_ns srv ip route get "$1" | grep -q "${*:2}"; }
+
+@test "the path's MTU is the translated application's, and its errors are its VIP's" {
+	local hook
+	tunnels
+	for hook in xdp tc; do
+		translate hook $hook
+		start app srv python3 "$ECHO" serve 80 $OWN4 $OWN6
+		in_ns srv ip route flush cache
+		in_ns srv ip -6 route flush cache
+		echoes udp "${VIP[44]}" 10 900
+		echoes udp "${VIP[64]}" 10 901
+		gue src=10.77.0.2 l4=icmp icmp=3,4,1300 quote=src=192.0.2.1,dst=10.77.0.2,l4=udp,from=80,to=900 qlen=28
+		gue src=fd77::2 dst=fd55::1 l4=icmp6 icmp=2,0,1300 quote=src=fd55::1,dst=fd77::2,l4=udp,from=80,to=901,len=900
+		eventually learned 10.77.0.2 mtu 1300
+		eventually learned fd77::2 mtu 1300
+		finish app
+		# nobody serves there any more: the client's socket hears it
+		run -0 in_ns cli python3 -c '
+import socket, sys
+for a in sys.argv[1:]:
+    s = socket.socket(socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(5); s.connect((a, 80)); s.send(b"x")
+    try: s.recv(9)
+    except ConnectionRefusedError: print("refused")' "${VIP[44]}" "${VIP[66]}"
+		[[ $output == $'refused\nrefused' ]]
+		l3af agent disable dev s0 >/dev/null
+	done
+}
+
+# ---- a run that was killed ----
+
+# killed US ARGS...: after so many microseconds
+killed() {
+	timeout -s KILL "$(printf '0.%06d' "$1")" nsenter --net=/run/netns/srv "$BUILD/l3afctl" \
+		--bpffs "$BPFFS" "${@:2}" || true
+} &>/dev/null
+
+@test "runs killed anywhere: the next one completes them" {
+	local us
+	for ((us = 2000; us <= 150000; us += 9000)); do
+		killed "$us" agent enable dev s0 vip 192.0.2.1 to $OWN4 vip fd55::1 strict source 10.77.0.0/24
+		agent vip 192.0.2.1 to $OWN4 vip fd55::1 strict source 10.77.0.0/24
+		table xdp <<<$'l4=tcp tcp=S | take dst=10.77.0.1\ndst=fd55::1 src=fd56::9 | take\nosrc=10.78.0.9 | pass'
+		killed "$us" agent disable dev s0 vip 192.0.2.1
+		killed "$((us / 2))" agent disable dev s0
+		l3af agent disable dev s0 >/dev/null
+		[[ $(l3af --json agent list) == '[]' && ! -e $STATE/kf/agent ]]
+	done
+	l3af chain detach dev s0 hook xdp >/dev/null
+	l3af chain detach dev s0 hook tc-egress >/dev/null
+	no_residue
 }

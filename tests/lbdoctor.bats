@@ -156,8 +156,8 @@ bad source s9: no IPv6 source address: packets for such backends are dropped'* ]
 	lb backend add 10.77.0.2 vip 192.0.2.1:53/udp
 	in_ns srv ip route add 192.0.2.0/24 via 10.77.0.2
 	in_ns srv ip route add 2001:db8::/64 via fd77::2
-	finds "warn loop 192.0.2.1:53/udp: this host forwards what comes to other ports of it by s0: it may come back, round and round
-warn loop $W: this host forwards what comes to other ports of it by s0: it may come back, round and round"
+	finds "bad loop 192.0.2.1:53/udp: this host forwards what comes to other ports of it by s0: it may come back, round and round
+bad loop $W: this host forwards what comes to other ports of it by s0: it may come back, round and round"
 	# it does: the client gives it back
 	in_ns cli ip addr del 192.0.2.1/32 dev lo
 	in_ns cli ip route add 192.0.2.1 via 10.77.0.1
@@ -246,7 +246,7 @@ bad agent fd77::2: refuses GUE at port 6080 for $W: $tail"
 @test "what probes said, and when" {
 	well
 	in_ns srv ip route add 192.0.2.0/24 dev s0
-	in_ns srv ip rule add iif s0 to 192.0.2.0/24 blackhole
+	in_ns srv ip rule add iif s0 to 192.0.2.0/24 unreachable
 	lb health run vip $V timeout 300ms fall 1
 	[[ $(wrong) == "bad backends $V: nobody takes new flows, they are dropped: of 1 backends 0 down, 0 draining, 1 sick, 0 of weight 0
 bad health 10.77.0.2: is sick for $V: "* ]]

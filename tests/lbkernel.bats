@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # What lb makes of each kind of packet: one at a time through the program in its chain, with
 # rubbish in the headroom; what comes out is checked to the octet (tests/lbpkt.c).
+# shellcheck disable=SC2001,SC2034
 
 load lib
 load lbframes
@@ -8,13 +9,13 @@ load lbframes
 setup() { pair; }
 teardown() { wipe; }
 
-V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
+V4=10.99.0.1:80/tcp V6='[fd99::1]:80/tcp' DNS=10.99.0.1:53/udp
 
 @test "each family in each, with the checksum of the packet inside or none" {
 	enable
-	vip $V4 10.88.0.1
-	vip $DNS fd88::1
-	vip $V6 10.88.0.2
+	vip "$V4" 10.88.0.1
+	vip "$DNS" fd88::1
+	vip "$V6" 10.88.0.2
 	vip '[fd99::1]:53/udp' fd88::2
 	each <<-'END'
 		flags=2 | tx 10.77.0.1 > 10.88.0.1 nodf csum
@@ -48,7 +49,7 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 
 @test "options, extension headers, tags, padding, any port" {
 	enable
-	vip $V4 10.88.0.1
+	vip "$V4" 10.88.0.1
 	vip fd99::1/tcp fd88::1
 	each <<-'END'
 		opts | tx 10.77.0.1 > 10.88.0.1 nodf csum
@@ -70,8 +71,8 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 # The defects of others: each of these would be dropped, answered or changed there.
 @test "what is for no VIP passes as it is" {
 	enable
-	vip $V4 10.88.0.1
-	vip $V6 fd88::1
+	vip "$V4" 10.88.0.1
+	vip "$V6" fd88::1
 	each <<-'END'
 		dst=10.99.0.2 | pass
 		dst=10.99.0.2 opts | pass
@@ -110,9 +111,9 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 
 @test "random packets for others pass to the octet; random ones for VIPs come to nothing odd" {
 	enable
-	vip $V4 10.88.0.1 fd88::3
-	vip $DNS 10.88.0.1 10.88.0.2
-	vip $V6 fd88::1 10.88.0.4
+	vip "$V4" 10.88.0.1 fd88::3
+	vip "$DNS" 10.88.0.1 10.88.0.2
+	vip "$V6" fd88::1 10.88.0.4
 	vip '[fd99::1]:53/udp' fd88::1
 	run -0 in_ns srv "$PKT" fuzz "$(member)" 400000 $RANDOM others
 	[[ $output == 'frames 400000 pass 400000 drop 0 tx 0' ]]
@@ -122,10 +123,10 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 }
 
 @test "echo requests to VIPs are answered, whatever their checksum" {
-	local check lines=''
+	local check frames=''
 	enable
-	vip $V4 10.88.0.1
-	vip $V6 fd88::1
+	vip "$V4" 10.88.0.1
+	vip "$V6" fd88::1
 	each <<-'END'
 		proto=icmp type=8 data=56 | tx echo 10.99.0.1 > 198.51.100.7
 		proto=icmp type=8 | tx echo 10.99.0.1 > 198.51.100.7
@@ -143,19 +144,19 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 		v6 proto=icmp6 type=128 src=:: | pass
 	END
 	for check in 0000 0001 f7ff f8fe f8ff f900 fbcd fffe ffff; do
-		lines+="proto=icmp type=8 data=30 check=$check | tx echo 10.99.0.1 > 198.51.100.7"$'\n'
-		lines+="v6 proto=icmp6 type=128 data=31 check=$check | tx echo fd99::1 > fd51::7"$'\n'
+		frames+="proto=icmp type=8 data=30 check=$check | tx echo 10.99.0.1 > 198.51.100.7"$'\n'
+		frames+="v6 proto=icmp6 type=128 data=31 check=$check | tx echo fd99::1 > fd51::7"$'\n'
 	done
-	each <<<"$lines"
-	[[ $(count $V4 echo) == 13 && $(count $V6 echo) == 10 ]]
+	each <<<"$frames"
+	[[ $(count "$V4" echo) == 13 && $(count "$V6" echo) == 10 ]]
 }
 
 @test "ICMP errors go where the flow goes, with 8 octets of it" {
 	local before
 	enable
-	vip $V4 10.88.0.1
-	vip $DNS fd88::1
-	vip $V6 10.88.0.2
+	vip "$V4" 10.88.0.1
+	vip "$DNS" fd88::1
+	vip "$V6" 10.88.0.2
 	vip '[fd99::1]:53/udp' fd88::2
 	pkt >/dev/null <<-'END'
 		flags=2
@@ -186,15 +187,15 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 		v6 proto=icmp6 type=2 quote=8 qfrag=800 | pass
 	END
 	[[ $(table) == "$before" ]]
-	[[ $(count $V4 icmp) == 6 && $(count $DNS icmp) == 1 && $(count $V6 icmp) == 3 ]]
-	[[ $(($(count $V4 bad_icmp) + $(count $DNS bad_icmp))) == 2 ]]
+	[[ $(count "$V4" icmp) == 6 && $(count "$DNS" icmp) == 1 && $(count "$V6" icmp) == 3 ]]
+	[[ $(($(count "$V4" bad_icmp) + $(count "$DNS" bad_icmp))) == 2 ]]
 }
 
 @test "what would be too big is answered with what fits" {
 	enable
-	vip $V4 10.88.0.1
+	vip "$V4" 10.88.0.1
 	vip 10.99.0.1:81/tcp fd88::1
-	vip $V6 fd88::1
+	vip "$V6" fd88::1
 	vip '[fd99::1]:81/tcp' 10.88.0.1
 	# 40 and 60 octets of headers; 28 and 48 in front
 	each <<-'END'
@@ -215,15 +216,15 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 		frag=0,1 data=1440 id=5 | tx big 1472 quote 512 10.99.0.1 > 198.51.100.7
 		frag=1480,0 data=1440 id=5 | drop
 	END
-	[[ $(count $V4 too_big) == 7 && $(count $V6 too_big) == 3 ]]
+	[[ $(count "$V4" too_big) == 7 && $(count "$V6" too_big) == 3 ]]
 }
 
 @test "jumbo frames of more than one buffer" {
 	in_ns cli ip link set c0 mtu 9000
 	in_ns srv ip link set s0 mtu 9000
 	enable
-	vip $V4 10.88.0.1
-	vip $V6 fd88::1
+	vip "$V4" 10.88.0.1
+	vip "$V6" fd88::1
 	each <<-'END'
 		flags=2 | tx 10.77.0.1 > 10.88.0.1 nodf csum
 		data=8000 | tx 10.77.0.1 > 10.88.0.1 nodf csum
@@ -238,9 +239,9 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 
 @test "lengths that are more than there is are dropped" {
 	enable
-	vip $V4 10.88.0.1
-	vip $DNS 10.88.0.1
-	vip $V6 fd88::1
+	vip "$V4" 10.88.0.1
+	vip "$DNS" 10.88.0.1
+	vip "$V6" fd88::1
 	each <<-'END'
 		size=41 | drop
 		size=2000 flags=2 | drop
@@ -258,7 +259,7 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 		proto=udp dport=53 data=9 udplen=16 | tx 10.77.0.1 > 10.88.0.1 nodf nocsum
 		proto=udp dport=53 size=27 | drop
 	END
-	[[ $(count $V4 bad_length) == 6 && $(count $V6 bad_length) == 4 && $(count $DNS bad_length) == 3 ]]
+	[[ $(count "$V4" bad_length) == 6 && $(count "$V6" bad_length) == 4 && $(count "$DNS" bad_length) == 3 ]]
 	# with a flow that is known, too
 	each <<-'END'
 		flags=2 | tx 10.77.0.1 > 10.88.0.1 nodf csum
@@ -270,8 +271,8 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 
 @test "fragments follow the first one" {
 	enable
-	vip $V4 10.88.0.1 10.88.0.2 10.88.0.3
-	vip $DNS fd88::1
+	vip "$V4" 10.88.0.1 10.88.0.2 10.88.0.3
+	vip "$DNS" fd88::1
 	vip '[fd99::1]:53/udp' fd88::1
 	each <<-'END'
 		proto=udp dport=53 frag=0,1 id=1 data=800 | tx fd77::1 > fd88::1 nocsum
@@ -285,7 +286,7 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 		v6 proto=udp frag=808,0 id=2 data=80 | drop
 		proto=icmp type=8 frag=808,0 id=1 data=80 | pass
 	END
-	[[ $(count $DNS fragment) == 3 ]]
+	[[ $(count "$DNS" fragment) == 3 ]]
 	# each with the backend of its flow
 	local n first later
 	for n in {1..20}; do
@@ -294,14 +295,14 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 		[[ $first == tx* && ${first/id */} == "${later/id */}" ]]
 	done
 	# nobody's any more
-	l3af lb vip remove $DNS >/dev/null
+	l3af lb vip remove "$DNS" >/dev/null
 	[[ $(pkt <<<'proto=udp frag=808,1 id=1 data=800') == drop ]]
 }
 
 @test "a flow is new, established, closing, forgotten" {
 	enable
-	vip $V4 10.88.0.1 idle 100s
-	vip $DNS 10.88.0.2
+	vip "$V4" 10.88.0.1 idle 100s
+	vip "$DNS" 10.88.0.2
 	go() { pkt >/dev/null <<<"$1"; }
 	is() { [[ $(table) == "$1" ]] || { echo "table: $(table), wanted: $1"; return 1; }; }
 	go 'flags=2'; is '10.88.0.1 new 1'
@@ -313,18 +314,18 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 	go 'flags=2'; is '10.88.0.1 new 1'
 	go 'flags=4'; is '10.88.0.1 closing 1'
 	go 'opts flags=2'; go 'opts flags=10'; is '10.88.0.1 established 1'
-	[[ $(count $V4 stray) == 0 ]]
-	[[ $(l3af --json lb stats vip $V4 | jq '.vips[0].flows') == 3 ]]
+	[[ $(count "$V4" stray) == 0 ]]
+	[[ $(l3af --json lb stats vip "$V4" | jq '.vips[0].flows') == 3 ]]
 	# idle: nobody's
 	"$PKT" age lb 90
 	go 'flags=10'; is '10.88.0.1 established 1'
-	[[ $(count $V4 stray) == 0 ]]
+	[[ $(count "$V4" stray) == 0 ]]
 	"$PKT" age lb 104
 	go 'flags=10'; is '10.88.0.1 new 1'
-	[[ $(count $V4 stray) == 1 ]]
+	[[ $(count "$V4" stray) == 1 ]]
 	"$PKT" age lb 61
 	go 'flags=10'; is '10.88.0.1 new 1'
-	[[ $(count $V4 stray) == 2 ]]
+	[[ $(count "$V4" stray) == 2 ]]
 	# UDP: the second packet
 	go 'proto=udp dport=53'; go 'proto=udp dport=53 sport=2'
 	is $'10.88.0.1 new 1\n10.88.0.2 new 2'
@@ -335,26 +336,26 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 @test "drain, down, removal and nobody left" {
 	local n all='' flow=''
 	enable
-	vip $V4 10.88.0.1 10.88.0.2
+	vip "$V4" 10.88.0.1 10.88.0.2
 	for n in {1..40}; do all+="sport=$n flags=2"$'\n'"sport=$n flags=10"$'\n'; done
 	where() { pkt <<<"${all//flags=2/flags=10}" | awk '{ n[$4]++ } END { for (a in n) print a, n[a] }' | sort; }
 	pkt <<<"$all" >/dev/null
 	flow=$(where)
 	[[ $(wc -l <<<"$flow") == 2 ]]
 	# drained: flows stay, new ones go elsewhere
-	l3af lb backend set 10.88.0.1 vip $V4 drain >/dev/null
+	l3af lb backend set 10.88.0.1 vip "$V4" drain >/dev/null
 	[[ $(where) == "$flow" ]]
 	[[ $(sed 's/sport=/sport=5/' <<<"$all" | grep flags=2 | pkt | grep -c '> 10.88.0.2 ') == 40 ]]
-	[[ $(count $V4 moved) == 0 ]]
+	[[ $(count "$V4" moved) == 0 ]]
 	# down: they move, all of them, once
-	l3af lb backend set 10.88.0.1 vip $V4 down >/dev/null
+	l3af lb backend set 10.88.0.1 vip "$V4" down >/dev/null
 	[[ $(where) == '10.88.0.2 80' ]]
-	[[ $(count $V4 moved) == "$(($(sed -n 's/^10.88.0.1 //p' <<<"$flow") / 2))" ]]
-	l3af lb backend set 10.88.0.1 vip $V4 up >/dev/null
+	[[ $(count "$V4" moved) == "$(($(sed -n 's/^10.88.0.1 //p' <<<"$flow") / 2))" ]]
+	l3af lb backend set 10.88.0.1 vip "$V4" up >/dev/null
 	[[ $(where) == '10.88.0.2 80' ]]
 	# nobody left
-	l3af lb backend remove 10.88.0.1 vip $V4 >/dev/null
-	l3af lb backend remove 10.88.0.2 vip $V4 >/dev/null
+	l3af lb backend remove 10.88.0.1 vip "$V4" >/dev/null
+	l3af lb backend remove 10.88.0.2 vip "$V4" >/dev/null
 	[[ -z $(table) ]]
 	each <<-'END'
 		flags=2 | drop
@@ -362,8 +363,8 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 		proto=icmp type=3 code=4 quote=8 | drop
 		proto=icmp type=8 | tx echo 10.99.0.1 > 198.51.100.7
 	END
-	[[ $(count $V4 no_backend) == 3 ]]
-	l3af lb vip remove $V4 >/dev/null
+	[[ $(count "$V4" no_backend) == 3 ]]
+	l3af lb vip remove "$V4" >/dev/null
 	each <<-'END'
 		flags=2 | pass
 		proto=icmp type=8 | pass
@@ -373,54 +374,54 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 @test "sticky: all of a client's flows, until its backend is drained" {
 	local first n
 	enable
-	vip $V4 10.88.0.1 10.88.0.2 10.88.0.3 10.88.0.4 sticky source
+	vip "$V4" 10.88.0.1 10.88.0.2 10.88.0.3 10.88.0.4 sticky source
 	where() { pkt <<<"sport=$1 flags=2" | awk '{ print $4 }'; }
 	first=$(where 1)
 	for n in {2..40}; do [[ $(where "$n") == "$first" ]]; done
 	# still, where the ring has changed
-	for n in {5..9}; do l3af lb backend add 10.88.0.$n vip $V4 >/dev/null; done
+	for n in {5..9}; do l3af lb backend add 10.88.0.$n vip "$V4" >/dev/null; done
 	for n in {41..50}; do [[ $(where "$n") == "$first" ]]; done
 	[[ $(pkt <<<'src=198.51.100.8 flags=2') == tx* ]]
-	l3af lb backend set "$first" vip $V4 drain >/dev/null
+	l3af lb backend set "$first" vip "$V4" drain >/dev/null
 	[[ $(where 51) != "$first" && $(where 1) == "$first" ]]
 	[[ $(table | grep -c client) == 2 ]]
 }
 
 @test "a flood of SYNs evicts no flow that was heard of twice" {
-	local before n
+	local before n flags stray
 	enable
-	vip $V4 10.88.0.1 10.88.0.2 10.88.0.3
+	vip "$V4" 10.88.0.1 10.88.0.2 10.88.0.3
 	# 1000 flows in a table for 8192, established 100 at a time
 	for n in {0..9}; do
 		for flags in 2 10 2 10; do
-			in_ns srv "$PKT" flood "$(member)" 100 1 1 1023 0 $((n * 100)) "flags=$flags" >/dev/null
+			in_ns srv "$PKT" flood "$(member)" 100 1 1 1023 0 "$((n * 100))" flags="$flags" >/dev/null
 		done
 	done
-	before=$(table | grep established)
+	before=$(table | grep established) stray=$(count "$V4" stray)
 	[[ $(awk '{ n += $3 } END { print n }' <<<"$before") == 1000 ]]
 	in_ns srv "$PKT" flood "$(member)" 500000 1 1 0xffffffffff 0 $((1 << 24)) flags=2 >/dev/null
 	[[ $(table | grep established) == "$before" ]]
 	[[ $(table | awk '$2 == "new" { n += $3 } END { print (n > 900) }') == 1 ]]
 	# and they are found: with other backends, each of them stays
-	l3af lb backend add 10.88.0.4 vip $V4 >/dev/null
-	l3af lb backend set 10.88.0.1 vip $V4 drain >/dev/null
+	l3af lb backend add 10.88.0.4 vip "$V4" >/dev/null
+	l3af lb backend set 10.88.0.1 vip "$V4" drain >/dev/null
 	in_ns srv "$PKT" flood "$(member)" 1000 1 1 1023 0 0 flags=10 >/dev/null
 	[[ $(table | grep established) == "$before" ]]
-	[[ $(count $V4 stray) == 0 && $(count $V4 moved) == 0 ]]
+	[[ $(count "$V4" stray) == "$stray" && $(count "$V4" moved) == 0 ]]
 }
 
 @test "in the middle of an unknown connection: a second hop, if the ring before had another" {
 	local n stray=''
 	enable
-	vip $V4 10.88.0.1
-	l3af lb backend add fd88::2 vip $V4 >/dev/null
+	vip "$V4" 10.88.0.1
+	l3af lb backend add fd88::2 vip "$V4" >/dev/null
 	for n in {1..64}; do stray+="sport=$n flags=10 data=$n"$'\n'; done
 	run -0 pkt <<<"$stray"
 	[[ $(grep -cx 'tx fd77::1 > fd88::2 hop 10.88.0.1 csum' <<<"$output") -gt 15 ]]
 	[[ $(($(grep -c 'hop' <<<"$output") + $(grep -cx 'tx 10.77.0.1 > 10.88.0.1 nodf csum' <<<"$output"))) == 64 ]]
-	[[ $(count $V4 stray) == 64 && $(count $V4 second_hop) == $(grep -c hop <<<"$output") ]]
+	[[ $(count "$V4" stray) == 64 && $(count "$V4" second_hop) == $(grep -c hop <<<"$output") ]]
 	# which makes no flow
-	[[ $(table) == "10.88.0.1 new $((64 - $(count $V4 second_hop)))" ]]
+	[[ $(table) == "10.88.0.1 new $((64 - $(count "$V4" second_hop)))" ]]
 	n=$(pkt <<<"$stray" | grep -n hop | head -n 1 | cut -d: -f1)
 	each <<-END
 		sport=$n flags=10 data=1365 df | tx fd77::1 > fd88::2 hop 10.88.0.1 csum
@@ -488,20 +489,20 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp DNS=10.99.0.1:53/udp
 
 @test "no outer address of the backend's family: dropped and counted" {
 	enable
-	vip $V4 fd88::1
+	vip "$V4" fd88::1
 	each <<<'flags=2 | tx fd77::1 > fd88::1 csum'
 	in_ns srv "$PKT" unsource lb
 	each <<-'END'
 		flags=10 | drop
 		flags=2 sport=2 | drop
 	END
-	[[ $(count $V4 no_source) == 2 ]]
+	[[ $(count "$V4" no_source) == 2 ]]
 }
 
 @test "behind other members, in the chain's root" {
 	enable
-	vip $V4 10.88.0.1
-	vip $V6 fd88::1
+	vip "$V4" 10.88.0.1
+	vip "$V6" fd88::1
 	l3af limit set rate 1000/s dev s0 >/dev/null
 	l3af limit set connections 1000 dev s0 port 80 >/dev/null
 	l3af chain reorder ratelimit,connlimit,lb dev s0 hook xdp >/dev/null

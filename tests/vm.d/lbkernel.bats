@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # What lb makes of packets on another kernel; tests/lbkernel.bats has the details.
+# shellcheck disable=SC2034
 
 load ../lib
 load ../lbframes
@@ -7,13 +8,13 @@ load ../lbframes
 setup() { pair; }
 teardown() { wipe; }
 
-V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp
+V4=10.99.0.1:80/tcp V6='[fd99::1]:80/tcp'
 
 @test "packets of every kind, in the chain's root behind another member" {
 	enable
-	vip $V4 10.88.0.1
+	vip "$V4" 10.88.0.1
 	vip 10.99.0.1:53/udp fd88::1
-	vip $V6 fd88::2
+	vip "$V6" fd88::2
 	vip '[fd99::1]:53/udp' 10.88.0.2
 	l3af chain add empty dev s0 hook xdp object "$FP/bpf/empty.o" >/dev/null
 	l3af chain reorder empty,lb dev s0 hook xdp >/dev/null
@@ -49,18 +50,18 @@ V4=10.99.0.1:80/tcp V6=[fd99::1]:80/tcp
 
 @test "drained, down, and in the middle of an unknown connection" {
 	enable
-	vip $V4 10.88.0.1
+	vip "$V4" 10.88.0.1
 	each <<-'END'
 		flags=2 | tx 10.77.0.1 > 10.88.0.1 nodf csum
 		flags=10 | tx 10.77.0.1 > 10.88.0.1 nodf csum
 	END
-	l3af lb backend add fd88::2 vip $V4 >/dev/null
-	l3af lb backend set 10.88.0.1 vip $V4 drain >/dev/null
+	l3af lb backend add fd88::2 vip "$V4" >/dev/null
+	l3af lb backend set 10.88.0.1 vip "$V4" drain >/dev/null
 	each <<-'END'
 		flags=10 | tx 10.77.0.1 > 10.88.0.1 nodf csum
 		flags=2 sport=2 | tx fd77::1 > fd88::2 csum
 	END
-	l3af lb backend set 10.88.0.1 vip $V4 down >/dev/null
+	l3af lb backend set 10.88.0.1 vip "$V4" down >/dev/null
 	each <<-'END'
 		flags=10 | tx fd77::1 > fd88::2 csum
 	END
