@@ -99,12 +99,12 @@ static int check_addr(const struct change *c, const struct addr *addr)
 		return fail(-E_USAGE, "backend %s: %s", text, why);
 	for (__u32 i = 0; i < c->lb->config->vips; i++)
 		if (c->lb->vip[i].is_live && !memcmp(c->lb->vip[i].key.addr, addr, sizeof(*addr)))
-			return fail(-E_USAGE, "backend %s: is a VIP of instance %s; name the backend's own address", text,
-				    c->lb->instance);
+			return fail(-E_USAGE, "backend %s: is a VIP of instance %s; name the backend's own address",
+				    text, c->lb->instance);
 	for (int i = 0; i < LB_PLACES; i++)
 		if (is_source(&c->lb->place[i], addr))
-			return fail(-E_USAGE, "backend %s: is what instance %s sends from; it cannot send to itself", text,
-				    c->lb->instance);
+			return fail(-E_USAGE, "backend %s: is what instance %s sends from; it cannot send to itself",
+				    text, c->lb->instance);
 	return check_source(c, addr);
 }
 
@@ -166,8 +166,8 @@ static int backend_new(struct change *c, const struct lb_backend_want *want, int
 		return fail(-E2BIG, "vip %s has %d backends, no more fit", text, LB_MEMBERS);
 	number = number_new(c);
 	if (number < 0)
-		return fail(number, "instance %s has %u backends, no more fit; remove one first, or use another instance",
-			    c->lb->instance, c->lb->config->backends - 1);
+		return fail(number, "instance %s has %u backends, no more fit; remove one first, or use another "
+			    "instance", c->lb->instance, c->lb->config->backends - 1);
 	member_take(&part.m, want);
 	part.m.number = (__u16)number;
 	memmove(&set->part[at + 1], &set->part[at], sizeof(set->part[0]) * (size_t)(set->n - at));

@@ -164,7 +164,11 @@ int lb_set_build(struct lb_set *set)
 	if (!list)
 		return -ENOMEM;
 	for (int i = 0; i < set->n; i++)
-		list[i] = (struct maglev_backend){ set->part[i].addr, set->part[i].m.number, weight_of(&set->part[i].m) };
+		list[i] = (struct maglev_backend){
+			.addr = set->part[i].addr,
+			.value = set->part[i].m.number,
+			.weight = weight_of(&set->part[i].m),
+		};
 	err = maglev_build(list, set->n, set->seed, set->slot);
 	set->has_slots = !err;
 	return err;

@@ -224,8 +224,8 @@ static int check_backends(const struct lb *lb, const struct vip *vip)
 		if ((b->state != LB_ALIVE && b->state != LB_DEAD) || memcmp(b->addr, &vip->addr, sizeof(b->addr)))
 			continue;
 		lb_vip_get(lb, (int)b->vip, &other);
-		return fail(-E_USAGE, "vip %s: its address is that of a backend of vip %s", format_vip(vip, text, sizeof(text)),
-			    format_vip(&other, of, sizeof(of)));
+		return fail(-E_USAGE, "vip %s: its address is that of a backend of vip %s",
+			    format_vip(vip, text, sizeof(text)), format_vip(&other, of, sizeof(of)));
 	}
 	return 0;
 }
