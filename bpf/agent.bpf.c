@@ -843,7 +843,7 @@ static __always_inline __u32 frame_len(struct xdp_md *ctx, const struct pkt *p)
 	struct udphdr *udp = p->l4;
 
 	if (p->flags & PKT_L4 && (void *)(udp + 1) <= (void *)(long)ctx->data_end &&
-	    (void *)udp + bpf_ntohs(udp->len) > (void *)(long)ctx->data_end &&
+	    (void *)(long)ctx->data_end - (void *)udp < bpf_ntohs(udp->len) &&
 	    bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_xdp_get_buff_len))
 		return bpf_xdp_get_buff_len(ctx);
 	return (__u32)(ctx->data_end - ctx->data);

@@ -130,9 +130,10 @@ static void note_settings(const struct run *run, const struct lb_place *from, co
  */
 static int check_size(const struct lb *lb, const char *what, __u32 is, __u32 want)
 {
-	return is == want ? 0 : fail(-EEXIST, "instance %s was made with %s %u, which cannot change while it lives; give "
-				     "instance NAME for another one, or remove its VIPs and lb disable first",
-				     lb->instance, what, is);
+	if (is == want)
+		return 0;
+	return fail(-EEXIST, "instance %s was made with %s %u, which cannot change while it lives; give instance NAME "
+		    "for another one, or remove its VIPs and lb disable first", lb->instance, what, is);
 }
 
 static int check_sizes(const struct lb *lb, const struct lb_sizes *want)
@@ -210,7 +211,6 @@ static int place_new(const struct run *run, const struct bpffs *b, struct lb *lb
 	struct chain_request req = { .name = LB_KF, .instance = instance, .mode = want->mode };
 	struct lb_place p;
 	int place = lb->config ? lb_place_find(lb, at) : -ENOENT, err;
-	bool is_new;
 
 	err = lb_place_defaults(at, &p);
 	if (err)
@@ -221,7 +221,7 @@ static int place_new(const struct run *run, const struct bpffs *b, struct lb *lb
 	if (!run->dry_run) {
 		if (place >= 0)
 			__atomic_store_n(&lb->place[place].ifindex, 0, __ATOMIC_SEQ_CST);
-		place = lb_place(lb, at, &is_new);
+		place = lb_place(lb, at);
 		if (place < 0)
 			return place;
 		settings_take(&lb->place[place], want);
@@ -263,7 +263,8 @@ static int enable_place(const struct run *run, const struct bpffs *b, const stru
 	}
 	if (!r->instance[0]) {
 		warn_forwarding(at, want);
-		return place_new(run, b, lb, at, instance, want);
+		err = tc_remove(run, b, at); /* of other maps, or of another place */
+		return err ? err : place_new(run, b, lb, at, instance, want);
 	}
 	err = place_change(run, lb, place, at, want);
 	return err ? err : chain_add(run, b, at, &req);
@@ -319,7 +320,7 @@ int lb_disable(const struct run *run, const struct bpffs *b, const struct chain_
 		lb.place[place].is_changing = 1;
 	if (r.instance[0])
 		err = chain_remove(run, b, at, LB_KF);
-	if (!err && has)
+	if (!err)
 		err = tc_remove(run, b, at);
 	if (err || !has)
 		return err;

@@ -124,10 +124,8 @@ int lb_make(const struct bpffs *b, const char *instance, const struct lb_sizes *
 {
 	const struct lb_sizes s = lb_sizes_round(sizes);
 	char dir[32], staging[48];
-	int err = kf_probe_atomics("load balancers"), undo;
+	int err, undo;
 
-	if (err)
-		return err;
 	snprintf(dir, sizeof(dir), "kf/%.15s", instance);
 	snprintf(staging, sizeof(staging), "new-%d-lb", getpid());
 	err = build(b, staging, &s);
@@ -141,7 +139,8 @@ int lb_make(const struct bpffs *b, const char *instance, const struct lb_sizes *
 	if (err == -ENOTEMPTY || err == -EEXIST)
 		return fail(err, "%s/%s is there already", b->dir, dir);
 	if (err == -ENOMEM)
-		return fail(err, "no memory for the tables of instance %.15s; use fewer flows than %u", instance, s.flows);
+		return fail(err, "no memory for the tables of instance %.15s; use fewer flows than %u", instance,
+			    s.flows);
 	return fail_errno(err ? err : undo, "cannot make the maps of instance %.15s", instance);
 }
 
@@ -234,21 +233,33 @@ bool lb_is_needed(const struct lb *lb, int except)
 	return false;
 }
 
-/* Was it enabled before the run was killed? Who is of another network namespace is asked there. */
-static int place_settle(struct lb *lb, struct lb_place *p)
+/* Is lb in the chain of either hook of an interface of this network namespace? */
+static int is_member(const struct lb *lb, const struct lb_place *p)
 {
+	static const enum hook hooks[] = { HOOK_XDP, HOOK_TC_EGRESS };
 	struct chain_id at;
 	struct iface iface;
 	int has = iface_by_index((int)p->ifindex, &iface);
 
-	if (!has)
-		has = chain_id_init(&at, &iface, HOOK_XDP);
-	if (!has && at.netns.id != p->netns)
-		return 0;
-	if (!has)
-		has = chain_has(lb->b, &at, LB_KF);
-	if (has == -ENODEV)
-		has = 0;
+	if (has)
+		return has == -ENODEV ? 0 : fail_errno(has, "interface %u", p->ifindex);
+	for (size_t i = 0; !has && i < sizeof(hooks) / sizeof(hooks[0]); i++) {
+		has = chain_id_init(&at, &iface, hooks[i]);
+		if (!has)
+			has = chain_has(lb->b, &at, LB_KF);
+	}
+	return has;
+}
+
+/* Was it enabled before the run was killed? Who is of another network namespace is asked there. */
+static int place_settle(struct lb *lb, struct lb_place *p)
+{
+	struct netns self;
+	int has = netns_self(&self);
+
+	if (has || self.id != p->netns)
+		return has ? fail_errno(has, "this network namespace") : 0;
+	has = is_member(lb, p);
 	if (has < 0)
 		return has;
 	if (!has)
@@ -281,12 +292,11 @@ int lb_place_find(const struct lb *lb, const struct chain_id *at)
 	return -ENOENT;
 }
 
-int lb_place(struct lb *lb, const struct chain_id *at, bool *is_new)
+int lb_place(struct lb *lb, const struct chain_id *at)
 {
 	struct lb_place p;
 	int number = lb_place_find(lb, at), err;
 
-	*is_new = number < 0;
 	if (number >= 0)
 		return number;
 	number = place_vacant(lb, &at->netns);
@@ -337,14 +347,13 @@ int lb_prepare(const struct bpffs *b, const char *instance, struct bpf_object *o
 	struct bpf_map *rodata = bpf_object__find_map_by_name(obj, ".rodata.place");
 	struct lb_here here = { .ifindex = (__u32)at->iface.index };
 	struct lb_sizes sizes;
-	bool is_new;
 	int err = lb_check_iface(&at->iface), place;
 
 	if (!err)
 		err = open_or_make(b, instance, &lb);
 	if (err)
 		return err;
-	place = lb_place(&lb, at, &is_new);
+	place = lb_place(&lb, at);
 	if (place < 0)
 		return place;
 	here.place = (__u32)place;

@@ -55,6 +55,12 @@ must_use int lb_make(const struct bpffs *b, const char *instance, const struct l
 struct lb_sizes lb_sizes_of(const struct lb *lb);
 /* As lb_make makes them: 0 becomes the default, flows a power of two. */
 struct lb_sizes lb_sizes_round(const struct lb_sizes *want);
+/*
+ * An instance lives as long as it has a VIP or an interface: lb disable removes it with the
+ * last of them. To take the program out of the chain by chain remove changes neither; of an
+ * interface that is gone nothing stays, and an instance that is left with nothing goes with
+ * the next change of a chain, if it is not the default one.
+ */
 /* Has it a VIP, or an interface, which is there, beside place except (-1: none)? */
 bool lb_is_needed(const struct lb *lb, int except);
 /* The same of a name, which may be of no instance of lb: kf.keeps. */
@@ -62,9 +68,9 @@ must_use int lb_keeps(const struct bpffs *b, const char *instance);
 /* Unpin it; nobody runs on it any more. Prints its errors. */
 must_use int lb_remove(const struct bpffs *b, const char *instance);
 
-/* The place of an interface in this network namespace: existing (then is_new is false), or
- * a free one, or one of an interface that is gone. Its number, or an error, printed. */
-must_use int lb_place(struct lb *lb, const struct chain_id *at, bool *is_new);
+/* The place of an interface in this network namespace: existing, or a free one, or one of an
+ * interface that is gone; with defaults where it is new. Its number, or an error, printed. */
+must_use int lb_place(struct lb *lb, const struct chain_id *at);
 
 /* Is the interface of a place no more, and nothing left of its chain? here: this network namespace. */
 bool lb_place_is_gone(const struct lb *lb, const struct lb_place *p, const struct netns *here);
@@ -101,8 +107,6 @@ must_use int lb_vip_stat_read(const struct lb *lb, int vip, struct lb_vip_stat *
 
 /* Is this entry of the flow table a flow that is still remembered? */
 bool lb_is_flow(const struct lb *lb, __u64 entry);
-/* Ticks since its last packet. */
-__u32 lb_age(const struct lb *lb, __u64 entry);
 /* Flows of a backend by enum lb_flow, those that idle has forgotten left out. */
 struct lb_use {
 	__u32 flows[4];

@@ -129,6 +129,8 @@ quiet() {
 	lbs 80/tcp 'be1 be2 vm' 'lb1 lb2'
 	load_up v4 "$VIP4" 80 hold=1000 churn=50
 	load_up v6 "$VIP6" 80 hold=300 churn=20
+	lbs 80/udp 'be1 be2 vm' 'lb1 lb2'
+	load_up u4 "$VIP4" 80 udp=200 patience=1000
 	routes lb2
 	sleep 1
 	routes lb1 lb2
@@ -138,7 +140,9 @@ quiet() {
 	in_ns rtr ip link set lb2 up
 	routes lb1 lb2
 	sleep 1
-	quiet v4 v6
+	quiet v4 v6 u4
+	[[ $(of u4 moved) == 0 ]]
+	figure "UDP: $(of u4 requests) requests, $(of u4 lost) lost, none answered by another backend"
 	figure "$(($(of v4 requests) + $(of v6 requests))) requests over 1300 connections and $(($(of v4 opened) + $(of v6 opened) - 1300)) short ones, none failed"
 }
 
