@@ -263,7 +263,8 @@ static int enable_place(const struct run *run, const struct bpffs *b, const stru
 	}
 	if (!r->instance[0]) {
 		warn_forwarding(at, want);
-		return place_new(run, b, lb, at, instance, want);
+		err = tc_remove(run, b, at); /* of other maps, or of another place */
+		return err ? err : place_new(run, b, lb, at, instance, want);
 	}
 	err = place_change(run, lb, place, at, want);
 	return err ? err : chain_add(run, b, at, &req);
@@ -319,7 +320,7 @@ int lb_disable(const struct run *run, const struct bpffs *b, const struct chain_
 		lb.place[place].is_changing = 1;
 	if (r.instance[0])
 		err = chain_remove(run, b, at, LB_KF);
-	if (!err && has)
+	if (!err)
 		err = tc_remove(run, b, at);
 	if (err || !has)
 		return err;

@@ -224,11 +224,17 @@ int lb_view_copy(const struct lb_view *v, struct lb_view *to)
 	return 0;
 }
 
+/* What was made anew within a second looks like what was there before. */
+static __u64 more_than(__u64 now, __u64 before)
+{
+	return now > before ? now - before : 0;
+}
+
 static void stat_subtract(struct lb_stat *s, const struct lb_stat *before)
 {
-	s->packets -= before->packets;
-	s->bytes -= before->bytes;
-	s->flows -= before->flows;
+	s->packets = more_than(s->packets, before->packets);
+	s->bytes = more_than(s->bytes, before->bytes);
+	s->flows = more_than(s->flows, before->flows);
 }
 
 static const struct lb_view_vip *vip_before(const struct lb_view *before, const struct lb_view_vip *vip)
@@ -259,7 +265,7 @@ void lb_view_subtract(struct lb_view *v, const struct lb_view *before)
 			continue;
 		stat_subtract(&vip->stat, &old->stat);
 		for (int c = 0; c < LB_COUNTS; c++)
-			vip->count[c] -= old->count[c];
+			vip->count[c] = more_than(vip->count[c], old->count[c]);
 		for (int j = 0; j < vip->n; j++)
 			backend_subtract(&v->backend[vip->first + j], before, old);
 	}

@@ -765,11 +765,14 @@ const char *format_vip(const struct vip *v, char *buf, size_t size)
 {
 	char addr[INET6_ADDRSTRLEN + sizeof("[]:65535")];
 
+	const char *proto = v->proto == IPPROTO_TCP ? "tcp" : "udp";
+
 	if (v->port)
 		format_addr_port(&v->addr, v->port, addr, sizeof(addr));
 	else
 		format_addr(&v->addr, addr, sizeof(addr));
-	snprintf(buf, size, "%s/%s", addr, v->proto == IPPROTO_TCP ? "tcp" : "udp");
+	/* brackets, that ::1:80 is not taken for port 80 */
+	snprintf(buf, size, v->port || addr_is_v4(&v->addr) ? "%s/%s" : "[%s]/%s", addr, proto);
 	return buf;
 }
 

@@ -167,7 +167,7 @@ be() { echo "lb backend $(a4 "$1") vip $(vip4 80/tcp)"; }
 	refuses 2 "l3afctl: lb health run: path: x is no path: '/' and up to 510 ASCII characters, no blank and no '#'" \
 		health type http path x
 	refuses 2 "l3afctl: lb health run: host: 'a b' is no host name" health type http host 'a b'
-	refuses 1 'l3afctl: there is no load balancer other; run l3afctl lb enable dev IF' health instance other
+	refuses 1 'l3afctl: there is no load balancer other; run l3afctl lb enable dev IF instance other' health instance other
 	NS=cli refuses 1 'l3afctl: there is no load balancer lb; run l3afctl lb enable dev IF' l3af lb health run
 
 	# without libcurl
