@@ -174,7 +174,7 @@ static __always_inline int tunnel_parse(void *data, void *end, __u32 size, const
 					const struct agent_place *place, struct tunnel *t)
 {
 	struct udphdr *udp = p->l4;
-	__u32 ip_len, len;
+	__u32 ip_len, len, total;
 	int gue;
 
 	if (!(p->flags & PKT_L4) || p->proto != IPPROTO_UDP || (void *)(udp + 1) > end || udp->dest != place->port)
@@ -188,9 +188,11 @@ static __always_inline int tunnel_parse(void *data, void *end, __u32 size, const
 	if (gue < 0)
 		return AGENT_UNKNOWN;
 	len = bpf_ntohs(udp->len);
+	total = t->is_v6 ? bpf_ntohs(((struct ipv6hdr *)p->l3)->payload_len) + ip_len :
+			   bpf_ntohs(((struct iphdr *)p->l3)->tot_len);
 	t->strip = ip_len + sizeof(*udp) + gue;
 	if (!inner_parse(at(data, t->l2 + t->strip), end, t) || t->inner_len + sizeof(*udp) + gue > len ||
-	    t->l2 + ip_len + len > size)
+	    ip_len + len > total || t->l2 + ip_len + len > size)
 		return AGENT_BAD_LENGTH;
 	t->key.place = here.place;
 	t->vip = bpf_map_lookup_elem(&vips, &t->key);
@@ -363,6 +365,8 @@ static __always_inline void flow_parse(struct pkt *p, void *end, bool is_to_own,
 	if (l4 + 8 > end)
 		return;
 	f->l4 = l4 - p->l3;
+	if (f->l4 > OFFSET_MAX - 8)
+		return;
 	f->is_first = !!(p->flags & PKT_FRAGMENT);
 	if (p->proto == IPPROTO_UDP) {
 		flow_ports(f, l4, is_to_own);
@@ -502,8 +506,16 @@ __noinline int skb_flow(struct __sk_buff *skb, __u32 ip, __u32 is_v6, __u32 is_t
 /* What is to be known before a packet to a translated VIP is changed: TAKE, or what to count. */
 static __always_inline int translate_plan(const struct tunnel *t, struct flow *f)
 {
+	__u32 least = sizeof(struct udphdr);
+
 	if (f->kind == OTHER)
 		return AGENT_NOT_TRANSLATABLE;
+	if (f->kind == TCP)
+		least = sizeof(struct tcphdr);
+	else if (f->kind == ICMP)
+		least += (t->is_inner_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + 8;
+	if (f->kind != LATER && f->l4 + least > t->inner_len)
+		return AGENT_BAD_LENGTH;
 	/* the quoted packet is from the VIP */
 	if (f->kind == ICMP)
 		return is_same(f->key.own, t->key.addr) ? TAKE : AGENT_NOT_TRANSLATABLE;

@@ -99,14 +99,16 @@ __noinline int echo_answer(struct xdp_md *ctx)
 		return XDP_PASS;
 	ip = data + l3;
 	icmp = data + at;
-	if (data + ETH_HLEN > end || ip + sizeof(struct ipv6hdr) > end || (void *)(icmp + 1) > end)
+	if (data + ETH_HLEN > end || (void *)(icmp + 1) > end)
 		return XDP_PASS;
-	macs_swap(data);
 	was = *(__u16 *)icmp;
 	if (j->is_v4) {
 		struct iphdr *h = ip;
-		__be32 addr = h->saddr;
+		__be32 addr;
 
+		if ((void *)(h + 1) > end)
+			return XDP_PASS;
+		addr = h->saddr;
 		h->saddr = h->daddr;
 		h->daddr = addr;
 		ttl = (__u16 *)&h->ttl;
@@ -115,14 +117,18 @@ __noinline int echo_answer(struct xdp_md *ctx)
 		icmp->type = ICMP_ECHOREPLY;
 	} else {
 		struct ipv6hdr *h = ip;
-		struct in6_addr addr = h->saddr;
+		struct in6_addr addr;
 
+		if ((void *)(h + 1) > end)
+			return XDP_PASS;
+		addr = h->saddr;
 		h->saddr = h->daddr;
 		h->daddr = addr;
 		h->hop_limit = TTL;
 		icmp->type = ICMPV6_ECHO_REPLY;
 	}
 	icmp->check = check_change(icmp->check, was, *(__u16 *)icmp);
+	macs_swap(data);
 	return XDP_TX;
 }
 

@@ -587,13 +587,20 @@ static int disable_vip(const struct run *run, const struct bpffs *b, const struc
 	return err ? fail_errno(err, "kf/%s: the VIPs", a->instance) : 0;
 }
 
-/* An instance without an interface goes. */
-static int settle(const struct run *run, const struct bpffs *b, const struct agents *a)
+/* An instance without an interface goes. Chains of interfaces that are gone hold none. */
+static int settle(const struct run *run, const struct bpffs *b, const struct agents *a, const struct netns *netns)
 {
+	int err;
+
 	for (int i = 0; i < AGENT_PLACES; i++)
 		if (a->place[i].ifindex)
 			return 0;
-	return run->dry_run || chain_instance_members(b, a->instance) ? 0 : agents_remove(b, a->instance);
+	if (run->dry_run)
+		return 0;
+	err = chain_sweep(b, netns);
+	if (err)
+		return fail_errno(err, "cannot sweep %s", b->dir);
+	return chain_instance_members(b, a->instance) ? 0 : agents_remove(b, a->instance);
 }
 
 int agent_disable(const struct run *run, const struct bpffs *b, const struct iface *dev, const struct addr *vip,
@@ -625,7 +632,7 @@ int agent_disable(const struct run *run, const struct bpffs *b, const struct ifa
 		err = place >= 0 ? disable_vip(run, b, &at, &a, place, vip, &m) : 0;
 	else
 		err = disable_place(run, b, &at, &a, place, &m);
-	return err || !has ? err : settle(run, b, &a);
+	return err || !has ? err : settle(run, b, &a, &at.netns);
 }
 
 /*
@@ -642,7 +649,6 @@ int agent_prepare(const struct bpffs *b, const char *instance, struct bpf_object
 	struct bpf_map *rodata = bpf_object__find_map_by_name(obj, ".rodata.place");
 	struct agent_here here = { .ifindex = (__u32)at->iface.index };
 	const struct agent_place *p;
-	struct timespec tick;
 	int has = agents_open(b, instance, &a), place, err;
 
 	if (has < 0)
@@ -656,11 +662,10 @@ int agent_prepare(const struct bpffs *b, const char *instance, struct bpf_object
 		return fail(-E_USAGE, "the agent of %s is at %s, hook %s: its programs are in %s and %s", at->iface.name,
 			    agent_at_words[p->at], agent_hook_words[p->hook], hook_words[decap_hook(p)],
 			    hook_words[reply_hook(p)]);
-	clock_getres(CLOCK_REALTIME_COARSE, &tick);
 	here.place = (__u32)place;
 	here.role = at->hook == decap_hook(p) ? AGENT_DECAPSULATES : AGENT_REPLIES_ONLY;
 	here.scope = (__u32)AGENT_SCOPE((__u32)place, p->at, p->netns);
-	here.hz = (__u32)(1000000000 / tick.tv_nsec);
+	here.hz = agents_hz();
 	err = rodata ? bpf_map__set_initial_value(rodata, &here, sizeof(here)) : -ENOENT;
 	return err ? fail_errno(err, "the constants of the built-in object") : 0;
 }

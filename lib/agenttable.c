@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "agents.h"
 #include "agenttable.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "kf.h"
 
 static void cleanup_obj(struct bpf_object **obj) { bpf_object__close(*obj); }
@@ -377,17 +379,35 @@ int agents_source_remove(const struct agents *a, const struct agent_source *s)
 /*
  * Counters.
  */
+__u32 agents_hz(void)
+{
+	return 1000000000 / clock_tick_ns();
+}
+
 struct counting {
 	const struct agents *a;
 	const struct agent_vip_entry *vip;
 	int n;
 	__u64 *conns;
+	__u32 now, hz;
 };
+
+/* As the program has it. */
+static bool is_expired(const struct agent_conn_key *key, const struct agent_conn *conn, __u32 now, __u32 hz)
+{
+	const __u8 both = AGENT_FIN_CLIENT | AGENT_FIN_OWN;
+	bool is_closing = conn->flags & AGENT_RST || (conn->flags & both) == both;
+	__u32 idle = key->proto == IPPROTO_UDP ? AGENT_UDP_IDLE : is_closing ? AGENT_CLOSING_IDLE : AGENT_TCP_IDLE;
+
+	return (__s32)(now - conn->seen) >= (__s32)(idle * hz);
+}
 
 static int conn_count(const struct agent_conn_key *key, const struct agent_conn *conn, void *arg)
 {
 	struct counting *c = arg;
 
+	if (is_expired(key, conn, c->now, c->hz))
+		return 0;
 	for (int i = 0; i < c->n; i++)
 		c->conns[i] += key->scope == scope_of(c->a, c->vip[i].key.place) && !memcmp(conn->vip, c->vip[i].key.addr, 16);
 	return 0;
@@ -395,10 +415,14 @@ static int conn_count(const struct agent_conn_key *key, const struct agent_conn 
 
 int agents_conns_count(const struct agents *a, const struct agent_vip_entry *vip, int n, __u64 *conns)
 {
-	struct counting c = { a, vip, n, conns };
+	struct counting c = { a, vip, n, conns, 0, agents_hz() };
+	auto_fd int prog = clock_open();
+	__u64 now = 0;
+	int err = prog < 0 ? prog : clock_read(prog, &now);
 
+	c.now = (__u32)now;
 	memset(conns, 0, (size_t)n * sizeof(*conns));
-	return each_conn(a, conn_count, &c);
+	return err ? err : each_conn(a, conn_count, &c);
 }
 
 /* A per-CPU value of so many words, summed up. */

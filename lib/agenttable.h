@@ -50,6 +50,8 @@ must_use int agents_source_remove(const struct agents *a, const struct agent_sou
 /* Connections that are not expired, by VIP; each of n entries. */
 must_use int agents_conns_count(const struct agents *a, const struct agent_vip_entry *vip, int n, __u64 *conns);
 
+/* Jiffies a second. */
+__u32 agents_hz(void);
 must_use int agents_stat(const struct agents *a, int place, struct agent_stat *sum);
 must_use int agents_vip_stat(const struct agents *a, __u32 stat, struct agent_vip_stat *sum);
 

@@ -67,13 +67,17 @@ static bool is_link_local(const struct addr *a)
 int host_iface_addr(const struct iface *iface, bool is_v4, struct addr *a)
 {
 	auto_ifaddrs struct ifaddrs *all = NULL;
+	struct addr has;
 
 	if (getifaddrs(&all))
 		return -errno;
-	for (const struct ifaddrs *i = all; i; i = i->ifa_next)
-		if (!strcmp(i->ifa_name, iface->name) && sockaddr_addr(i->ifa_addr, a) && addr_is_v4(a) == is_v4 &&
-		    !is_link_local(a))
-			return 1;
+	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+		if (strcmp(i->ifa_name, iface->name) || !sockaddr_addr(i->ifa_addr, &has) ||
+		    addr_is_v4(&has) != is_v4 || is_link_local(&has))
+			continue;
+		*a = has;
+		return 1;
+	}
 	return 0;
 }
 
@@ -155,7 +159,7 @@ static int route_message(const struct nlmsghdr *nlh, void *data)
 	return mnl_attr_parse(nlh, sizeof(*msg), route_attr, a) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
 }
 
-int host_route(const struct addr *src, const struct addr *dst, struct host_route *r)
+static int route_ask(const struct iface *in, const struct addr *src, const struct addr *dst, struct host_route *r)
 {
 	struct route_answer a = { .route = r };
 	__u8 len = addr_is_v4(dst) ? 32 : 128;
@@ -174,10 +178,22 @@ int host_route(const struct addr *src, const struct addr *dst, struct host_route
 		msg->rtm_src_len = len;
 		put_addr(nlh, RTA_SRC, src);
 	}
+	if (in)
+		mnl_attr_put_u32(nlh, RTA_IIF, (__u32)in->index);
 	err = ask(nlh, route_message, &a);
 	if (err)
 		return err;
 	return a.oif ? iface_by_index(a.oif, &r->iface) : -ENETUNREACH;
+}
+
+int host_route(const struct addr *src, const struct addr *dst, struct host_route *r)
+{
+	return route_ask(NULL, src, dst, r);
+}
+
+int host_route_forward(const struct iface *i, const struct addr *src, const struct addr *dst, struct host_route *r)
+{
+	return route_ask(i, src, dst, r);
 }
 
 struct neighbour_answer {

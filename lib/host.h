@@ -19,6 +19,10 @@ struct host_route {
 };
 /* Where packets from src to dst go; -ENETUNREACH: nowhere. */
 must_use int host_route(const struct addr *src, const struct addr *dst, struct host_route *r);
+/* The same of packets that come in at iface and are not for this host: they are forwarded
+ * only if the answer is 0 and RTN_UNICAST. */
+must_use int host_route_forward(const struct iface *i, const struct addr *src, const struct addr *dst,
+				struct host_route *r);
 /* 1: its MAC is known; 0: it is not. */
 must_use int host_neighbour(const struct iface *i, const struct addr *a, __u8 mac[6]);
 

@@ -33,6 +33,12 @@ static int fail_change(int err, const struct lb *lb, const struct vip *vip)
 	return fail_errno(err, "kf/%s: cannot change the backends of vip %s", lb->instance, text);
 }
 
+/* The change is made; what is left to clean is no error of it. */
+void lb_warn_gone(int err, const struct lb *lb)
+{
+	warn("kf/%s: what is no longer used was not freed (%s); the next change does it", lb->instance, strerror(-err));
+}
+
 int lb_vip_number(const struct lb *lb, const struct vip *vip)
 {
 	int number = lb_vip_find(lb, vip);
@@ -76,6 +82,12 @@ static int check_source(const struct change *c, const struct addr *addr)
 		    is_v4 ? 4 : 6, is_v4 ? "" : "6", lb_of(c->lb->instance).text);
 }
 
+static bool is_source(const struct lb_place *p, const struct addr *addr)
+{
+	return p->ifindex && (addr_is_v4(addr) ? !memcmp(addr->b + 12, &p->source4, sizeof(p->source4)) :
+						  !memcmp(addr->b, p->source6, sizeof(p->source6)));
+}
+
 /* A packet for it would come back to the balancer. */
 static int check_addr(const struct change *c, const struct addr *addr)
 {
@@ -88,6 +100,10 @@ static int check_addr(const struct change *c, const struct addr *addr)
 	for (__u32 i = 0; i < c->lb->config->vips; i++)
 		if (c->lb->vip[i].is_live && !memcmp(c->lb->vip[i].key.addr, addr, sizeof(*addr)))
 			return fail(-E_USAGE, "backend %s: is a VIP of instance %s; name the backend's own address", text,
+				    c->lb->instance);
+	for (int i = 0; i < LB_PLACES; i++)
+		if (is_source(&c->lb->place[i], addr))
+			return fail(-E_USAGE, "backend %s: is what instance %s sends from; it cannot send to itself", text,
 				    c->lb->instance);
 	return check_source(c, addr);
 }
@@ -243,7 +259,10 @@ int lb_backend_remove(const struct run *run, struct lb *lb, const struct vip *vi
 	if (run->dry_run)
 		return 0;
 	err = lb_set_publish(lb, number, old, new);
-	if (!err)
-		err = lb_gone_free(lb);
-	return err ? fail_change(err, lb, vip) : 0;
+	if (err)
+		return fail_change(err, lb, vip);
+	err = lb_gone_free(lb);
+	if (err)
+		lb_warn_gone(err, lb);
+	return 0;
 }

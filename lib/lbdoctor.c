@@ -314,6 +314,41 @@ static void check_local(struct doctor *d, const struct lb_view_vip *v, const cha
 	      "is an address of this host (%s): what is sent from here, health probes too, stays here", owner.name);
 }
 
+/* A client, as far as routes are concerned. */
+static struct addr some_client(const struct doctor *d, bool is_v4)
+{
+	struct addr a = { .b = { [10] = 0xff, 0xff, 198, 51, 100, 1 } };
+
+	if (!is_v4)
+		a = (struct addr){ .b = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } };
+	for (int i = 0; i < d->view.backends; i++)
+		if (addr_is_v4(&d->view.backend[i].addr) == is_v4)
+			return d->view.backend[i].addr;
+	return a;
+}
+
+/* Packets for ports of a VIP's address that are no VIP go on to the kernel. It must not forward
+ * them to a router, who would send them here again. */
+static void check_loop(struct doctor *d, const struct site *s, const struct lb_view_vip *v, const char *vip)
+{
+	bool is_v4 = addr_is_v4(&v->vip.addr);
+	const struct addr client = some_client(d, is_v4);
+	struct host_route r;
+	char mend[192], text[64];
+
+	if (host_route_forward(&s->iface, &client, &v->vip.addr, &r) || r.type != RTN_UNICAST)
+		return;
+	snprintf(mend, sizeof(mend), "ip %srule add iif %s to %s unreachable", is_v4 ? "" : "-6 ", s->dev,
+		 format_addr(&v->vip.addr, text, sizeof(text)));
+	found(d, LB_BAD, "loop", vip, mend, "this host forwards what comes to other ports of it by %s: it may come back, "
+	      "round and round", r.iface.name);
+}
+
+static bool is_same_addr(const struct lb_view_vip *a, const struct lb_view_vip *b)
+{
+	return !memcmp(&a->vip.addr, &b->vip.addr, sizeof(a->vip.addr));
+}
+
 static void check_vips(struct doctor *d)
 {
 	int usable = 0, foreign = 0;
@@ -323,6 +358,8 @@ static void check_vips(struct doctor *d)
 		format_vip(&d->view.vip[i].vip, text, sizeof(text));
 		check_usable(d, &d->view.vip[i], text, &usable);
 		check_local(d, &d->view.vip[i], text, &foreign);
+		for (int j = 0; j < d->sites && (!i || !is_same_addr(&d->view.vip[i], &d->view.vip[i - 1])); j++)
+			check_loop(d, &d->site[j], &d->view.vip[i], text);
 	}
 	snprintf(count, sizeof(count), "%d", d->view.vips);
 	if (!d->view.vips)
@@ -369,14 +406,20 @@ static int asking_fill(struct doctor *d, struct asking *a)
 	return 0;
 }
 
+/* Asked as by a client: from an address of this host, of the VIP's family. */
 static int ask_all(struct asking *a)
 {
 	for (int i = 0; i < a->n; i++) {
 		const struct asked *q = &a->list[i];
+		struct addr client = *source_of(q->site, &q->vip->vip.addr);
+		int err = is_any(&client) ?
+			  host_iface_addr(&q->site->iface, addr_is_v4(&q->vip->vip.addr), &client) : 0;
 
+		if (err < 0)
+			return err;
 		a->probe[i] = (struct lb_probe){
 			.source = *source_of(q->site, &q->backend->addr),
-			.client = *source_of(q->site, &q->vip->vip.addr),
+			.client = client,
 			.backend = q->backend->addr,
 			.vip = q->vip->vip.addr,
 			.port = ntohs(q->site->place.port),
@@ -426,9 +469,10 @@ static void check_hop(struct doctor *d, struct asking *a, struct asked *q)
 	format_addr(&q->backend->addr, where, sizeof(where));
 	snprintf(mend, sizeof(mend), "ip route get %s", where);
 	q->has_no_hop = true;
-	if (err || r.type != RTN_UNICAST) {
-		found(d, r.type == RTN_LOCAL ? LB_BAD : bad, "nexthop", where, mend, "%s", err ? strerror(-err) :
-		      r.type == RTN_LOCAL ? "is an address of this host" : "its route lets nothing through");
+	if (err || r.type != RTN_UNICAST) { /* a blackhole is EINVAL */
+		found(d, r.type == RTN_LOCAL ? LB_BAD : bad, "nexthop", where, mend, "%s", r.type == RTN_LOCAL ?
+		      "is an address of this host" : err && err != -EINVAL ? strerror(-err) :
+		      "its route lets nothing through");
 		return;
 	}
 	is_known = host_neighbour(&r.iface, &r.next, mac);
@@ -477,6 +521,9 @@ static void check_answer(struct doctor *d, struct asking *a, const struct asked 
 	format_addr(&p->backend, addr, sizeof(addr));
 	snprintf(where, sizeof(where), "%s", addr);
 	is_healthy = check_health(d, q, vip, where);
+	if (p->result == LB_PROBE_NOT_ASKED && !is_healthy)
+		found(d, LB_WARN, "agent", where, NULL, "is not asked for %s: this host has no %s address to ask from", vip,
+		      addr_is_v4(&p->vip) ? "IPv4" : "IPv6");
 	snprintf(mend, sizeof(mend), "on %s: l3afctl agent enable dev IF vip %s", addr,
 		 format_addr(&p->vip, where, sizeof(where)));
 	snprintf(where, sizeof(where), "%s", addr);
@@ -492,6 +539,10 @@ static void check_answer(struct doctor *d, struct asking *a, const struct asked 
 		return;
 	case LB_PROBE_UNSENT:
 		found(d, LB_BAD, "agent", where, NULL, "nothing can be sent to it: %s", strerror(-p->err));
+		return;
+	case LB_PROBE_NOT_ASKED:
+		if (is_healthy)
+			break;
 		return;
 	case LB_PROBE_SILENT:
 		if (is_healthy)
@@ -535,15 +586,18 @@ static int check_backends(struct doctor *d)
 	auto_free struct lb_probe *probe = NULL;
 	struct asking a = { 0 };
 	int err = asking_fill(d, &a), hops = 0;
+	bool is_permitted = true;
 
 	list = a.list;
 	probe = a.probe;
 	if (err)
 		return err;
 	err = ask_all(&a);
-	if (err)
-		return err == -EPERM ? fail(err, "lb doctor: cannot ask backends: needs CAP_NET_RAW") :
-				       fail_errno(err, "lb doctor: cannot ask backends");
+	if (err == -EPERM)
+		found(d, LB_WARN, "agent", d->instance, NULL, "backends are not asked: that needs CAP_NET_RAW");
+	else if (err)
+		return fail_errno(err, "lb doctor: cannot ask backends");
+	is_permitted = !err;
 	for (int i = 0; i < a.n; i++) {
 		const struct asked *before = asked_before(&a, i);
 
@@ -556,7 +610,7 @@ static int check_backends(struct doctor *d)
 	}
 	if (hops && hops == a.hops && !d->run->verbose)
 		found(d, LB_OK, "nexthop", d->instance, NULL, "known for each of %d backends", hops);
-	for (int i = 0; i < a.n; i++)
+	for (int i = 0; is_permitted && i < a.n; i++)
 		check_answer(d, &a, &a.list[i], &a.probe[i]);
 	if (a.n && a.n == a.answers && !d->run->verbose)
 		found(d, LB_OK, "agent", d->instance, NULL, "each of %d backends takes GUE for its VIP", a.n);

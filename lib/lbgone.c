@@ -47,11 +47,6 @@ static __u32 idle_limit(const struct lb *lb, const struct lb_backend *b, enum lb
 	return !own || (idle && idle < own) ? idle : own;
 }
 
-__u32 lb_age(const struct lb *lb, __u64 entry)
-{
-	return LB_AGE(lb->now, entry);
-}
-
 bool lb_is_flow(const struct lb *lb, __u64 entry)
 {
 	const struct lb_backend *b = backend_of(lb, entry);
@@ -60,7 +55,7 @@ bool lb_is_flow(const struct lb *lb, __u64 entry)
 	if (!entry || !b || b->state == LB_FREE)
 		return false;
 	limit = idle_limit(lb, b, LB_ENTRY_FLOW(entry));
-	return !limit || lb_age(lb, entry) < limit;
+	return !limit || LB_AGE(lb->now, entry) < limit;
 }
 
 void lb_count(const struct lb *lb, struct lb_use *use)
@@ -77,7 +72,7 @@ void lb_count(const struct lb *lb, struct lb_use *use)
 		if (!entry || !lb_is_flow(lb, entry))
 			continue;
 		u = &use[LB_ENTRY_BACKEND(entry)];
-		age = lb_age(lb, entry);
+		age = LB_AGE(lb->now, entry);
 		u->flows[LB_ENTRY_FLOW(entry)]++;
 		u->youngest = age < u->youngest ? age : u->youngest;
 		u->oldest = age > u->oldest ? age : u->oldest;

@@ -124,10 +124,8 @@ int lb_make(const struct bpffs *b, const char *instance, const struct lb_sizes *
 {
 	const struct lb_sizes s = lb_sizes_round(sizes);
 	char dir[32], staging[48];
-	int err = kf_probe_atomics("load balancers"), undo;
+	int err, undo;
 
-	if (err)
-		return err;
 	snprintf(dir, sizeof(dir), "kf/%.15s", instance);
 	snprintf(staging, sizeof(staging), "new-%d-lb", getpid());
 	err = build(b, staging, &s);
@@ -234,21 +232,31 @@ bool lb_is_needed(const struct lb *lb, int except)
 	return false;
 }
 
-/* Was it enabled before the run was killed? Who is of another network namespace is asked there. */
-static int place_settle(struct lb *lb, struct lb_place *p)
+/* Is lb in the chain of either hook of an interface of this network namespace? */
+static int is_member(const struct lb *lb, const struct lb_place *p)
 {
+	static const enum hook hooks[] = { HOOK_XDP, HOOK_TC_EGRESS };
 	struct chain_id at;
 	struct iface iface;
 	int has = iface_by_index((int)p->ifindex, &iface);
 
-	if (!has)
-		has = chain_id_init(&at, &iface, HOOK_XDP);
-	if (!has && at.netns.id != p->netns)
-		return 0;
-	if (!has)
-		has = chain_has(lb->b, &at, LB_KF);
-	if (has == -ENODEV)
-		has = 0;
+	for (size_t i = 0; !has && i < sizeof(hooks) / sizeof(hooks[0]); i++) {
+		has = chain_id_init(&at, &iface, hooks[i]);
+		if (!has)
+			has = chain_has(lb->b, &at, LB_KF);
+	}
+	return has == -ENODEV ? 0 : has;
+}
+
+/* Was it enabled before the run was killed? Who is of another network namespace is asked there. */
+static int place_settle(struct lb *lb, struct lb_place *p)
+{
+	struct netns self;
+	int has = netns_self(&self);
+
+	if (has || self.id != p->netns)
+		return has;
+	has = is_member(lb, p);
 	if (has < 0)
 		return has;
 	if (!has)

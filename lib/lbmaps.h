@@ -73,6 +73,9 @@ must_use int lb_vip_free(struct lb *lb, int vip);
 void lb_note_backend(const struct run *run, const struct lb *lb, char op, const struct vip *vip,
 		     const struct addr *addr);
 
+/* After a change that is made: what it left was not freed, and why. */
+void lb_warn_gone(int err, const struct lb *lb);
+
 /* Finish what a killed run began: interfaces, VIPs and backends. */
 must_use int lb_places_settle(struct lb *lb);
 must_use int lb_settle(struct lb *lb);

@@ -134,10 +134,15 @@ static void probe_send(struct probes *all, int i)
 
 static void probe_open(struct probes *all, int i)
 {
-	int fd = socket_make(&all->list[i]);
+	static const struct addr none;
+	int fd;
 
-	all->list[i].result = LB_PROBE_SILENT;
+	all->list[i].result = LB_PROBE_NOT_ASKED;
 	all->list[i].err = 0;
+	if (!memcmp(&all->list[i].client, &none, sizeof(none)))
+		return;
+	all->list[i].result = LB_PROBE_SILENT;
+	fd = socket_make(&all->list[i]);
 	all->fd[i] = (struct pollfd){ .fd = fd < 0 ? -1 : fd, .events = POLLIN };
 	if (fd < 0)
 		result_set(&all->list[i], fd);

@@ -15,6 +15,7 @@ enum lb_probe_result {
 	LB_PROBE_REFUSED,     /* port unreachable */
 	LB_PROBE_UNREACHABLE, /* no route, or no neighbour */
 	LB_PROBE_UNSENT,      /* err says why */
+	LB_PROBE_NOT_ASKED,   /* client is unspecified */
 };
 
 struct lb_probe {

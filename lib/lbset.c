@@ -209,13 +209,11 @@ static void record_follow(struct lb_backend *b, const struct lb_member *m)
 }
 
 /* Records of VIP vip are as the set says, those not in it LB_GONE; copies of its settings too. */
-static int records_follow(struct lb *lb, int vip, const struct lb_set *set)
+static void records_follow(struct lb *lb, int vip, const struct lb_set *set)
 {
-	auto_free bool *is_in = calloc(lb->config->backends, sizeof(*is_in));
+	bool is_in[LB_BACKENDS_MOST + 1] = { false };
 	struct lb_vip *v = &lb->vip[vip];
 
-	if (!is_in)
-		return -ENOMEM;
 	for (int i = 0; i < set->n; i++) {
 		is_in[set->part[i].m.number] = true;
 		record_follow(&lb->backend[set->part[i].m.number], &set->part[i].m);
@@ -228,7 +226,6 @@ static int records_follow(struct lb *lb, int vip, const struct lb_set *set)
 	__atomic_store_n(&v->flags, set->flags, __ATOMIC_RELAXED);
 	__atomic_store_n(&v->seed, set->seed, __ATOMIC_RELAXED);
 	__atomic_store_n(&v->is_changing, 0, __ATOMIC_SEQ_CST);
-	return 0;
 }
 
 /* Who gets packets by the new ring is alive before it is there. */
@@ -258,7 +255,7 @@ int lb_set_publish(struct lb *lb, int vip, struct lb_set *old, struct lb_set *ne
 {
 	bool is_same = is_same_ring(old, new);
 	auto_fd int ring = -1;
-	int err = 0, undo;
+	int err = 0;
 
 	if (is_same && old->has_slots)
 		memcpy(new->slot, old->slot, sizeof(new->slot));
@@ -273,10 +270,8 @@ int lb_set_publish(struct lb *lb, int vip, struct lb_set *old, struct lb_set *ne
 		err = put_before(lb, vip, old);
 	if (!err)
 		err = ring_put(lb, ring_in_use(vip), ring);
-	if (!err)
-		return records_follow(lb, vip, new);
-	undo = records_follow(lb, vip, old);
-	return undo ? undo : err;
+	records_follow(lb, vip, err ? old : new);
+	return err;
 }
 
 int lb_rings_make(struct lb *lb, int vip, struct lb_set *set)
@@ -306,7 +301,9 @@ static int settle_changing(struct lb *lb, int vip)
 	auto_free struct lb_set *set = malloc(sizeof(*set));
 	int err = set ? lb_set_read(lb, vip, set) : -ENOMEM;
 
-	return err ? err : records_follow(lb, vip, set);
+	if (!err)
+		records_follow(lb, vip, set);
+	return err;
 }
 
 int lb_settle(struct lb *lb)

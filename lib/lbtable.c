@@ -245,6 +245,8 @@ static int settle(struct lb *lb)
 
 	if (!err)
 		err = lb_settle(lb);
+	if (err == -EPERM)
+		return fail(err, "kf/%s: what a killed run began can be completed with CAP_SYS_ADMIN only", lb->instance);
 	return err ? fail_errno(err, "kf/%s: cannot complete what a killed run began", lb->instance) : 0;
 }
 

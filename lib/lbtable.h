@@ -101,8 +101,6 @@ must_use int lb_vip_stat_read(const struct lb *lb, int vip, struct lb_vip_stat *
 
 /* Is this entry of the flow table a flow that is still remembered? */
 bool lb_is_flow(const struct lb *lb, __u64 entry);
-/* Ticks since its last packet. */
-__u32 lb_age(const struct lb *lb, __u64 entry);
 /* Flows of a backend by enum lb_flow, those that idle has forgotten left out. */
 struct lb_use {
 	__u32 flows[4];

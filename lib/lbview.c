@@ -314,7 +314,7 @@ static int which_fill(const struct lb *lb, struct lb_view_which *w)
 		return fail_errno(-ENOMEM, "lb which");
 	memcpy(&w->ring, lb->backend[a->ring].addr, sizeof(w->ring));
 	memcpy(&w->moved_from, lb->backend[a->moved_from].addr, sizeof(w->moved_from));
-	w->idle_us = (__u64)lb_age(lb, a->entry) * lb->config->tick_us;
+	w->idle_us = (__u64)LB_AGE(lb->now, a->entry) * lb->config->tick_us;
 	lb_count(lb, use);
 	return backend_read(lb, a->backend, use, &w->backend);
 }

@@ -24,9 +24,6 @@ static int fail_vip(int err, const struct lb *lb, const struct vip *vip)
 	char text[VIP_LEN];
 
 	format_vip(vip, text, sizeof(text));
-	if (err == -EPERM)
-		return fail(err, "vip %s: not permitted; what a killed run began can be completed with CAP_SYS_ADMIN only",
-			    text);
 	return fail_errno(err, "kf/%s: vip %s", lb->instance, text);
 }
 
@@ -299,5 +296,7 @@ int lb_vip_remove(const struct run *run, struct lb *lb, const struct vip *vip)
 		return fail_vip(err, lb, vip);
 	__atomic_store_n(&lb->vip[number].is_live, 0, __ATOMIC_SEQ_CST);
 	err = lb_vip_free(lb, number);
-	return err ? fail_vip(err, lb, vip) : 0;
+	if (err)
+		lb_warn_gone(err, lb);
+	return 0;
 }

@@ -82,3 +82,31 @@ all_echo() {
 	done
 	[[ $(errors srv) == $'0\n0' && $(errors cli) == $'0\n0' ]]
 }
+
+# guest veth|tap: the host hyp forwards between cli and the guest vm, 10.88.0.2 and fd88::2 behind g0
+guest() {
+	quiet_netns vm
+	in_ns srv sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	if [[ $1 == tap ]]; then
+		start taps srv python3 "$TOP/tests/tools/taps.py" srv g0 vm v0
+	else
+		in_ns srv ip link add g0 type veth peer name v0 netns vm
+	fi
+	in_ns srv ip -b - <<-END
+		link set g0 address 02:88:00:00:00:01 multicast off up
+		addr add 10.88.0.1/24 dev g0
+		addr add fd88::1/64 dev g0 nodad
+		neigh replace 10.88.0.2 lladdr 02:88:00:00:00:02 dev g0 nud permanent
+		neigh replace fd88::2 lladdr 02:88:00:00:00:02 dev g0 nud permanent
+	END
+	in_ns vm ip -b - <<-END
+		link set v0 address 02:88:00:00:00:02 multicast off up
+		addr add 10.88.0.2/24 dev v0
+		addr add fd88::2/64 dev v0 nodad
+		neigh replace 10.88.0.1 lladdr 02:88:00:00:00:01 dev v0 nud permanent
+		neigh replace fd88::1 lladdr 02:88:00:00:00:01 dev v0 nud permanent
+		route add default via 10.88.0.1
+		route add default via fd88::1
+	END
+	in_ns srv bash -c 'echo 0 >/proc/sys/net/ipv4/conf/g0/rp_filter; echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter'
+}

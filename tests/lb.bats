@@ -145,6 +145,8 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	[[ ! -e $STATE/kf/other ]]
 	refuses 2 'l3afctl: backend 10.99.0.1: is a VIP of instance lb; name the backend'"'"'s own address' \
 		l3af lb backend add 10.99.0.1 vip "$V"
+	refuses 2 'l3afctl: backend 10.77.0.1: is what instance lb sends from; it cannot send to itself' \
+		l3af lb backend add 10.77.0.1 vip "$V"
 	refuses 2 'l3afctl: lb backend add: ADDR: 224.0.0.1 is a multicast address' l3af lb backend add 224.0.0.1 vip "$V"
 	refuses 2 'l3afctl: lb backend add: ADDR: 127.0.0.1 is a loopback address' l3af lb backend add 127.0.0.1 vip "$V"
 	refuses 2 'l3afctl: lb backend add: ADDR: :: is no host'"'"'s address' l3af lb backend add :: vip "$V"
@@ -317,9 +319,18 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 # ---- numbers, instances ----
 
 @test "a removed backend's number is free only when no flow has it" {
-	local number
+	local number before
 	up
 	backends 2
+	# of the same VIP: flows go by the ring, not all to who has the number now
+	before=$(go 30000 200 2 | grep '\.12$')
+	number=$(numbers | awk '$2 == "10.77.0.12" { print $1 }')
+	lb backend remove 10.77.0.12 vip "$V"
+	lb backend add 10.77.0.13 vip "$V"
+	[[ $(numbers | awk '$2 == "10.77.0.13" { print $1 }') == "$number" ]]
+	[[ $(join <(cut -d' ' -f1 <<<"$before") <(go 30000 200) | cut -d' ' -f2 | sort -u | xargs) == '10.77.0.11 10.77.0.13' ]]
+	lb backend remove 10.77.0.13 vip "$V"
+	lb backend add 10.77.0.12 vip "$V"
 	go 20000 200 2 >/dev/null
 	number=$(numbers | awk '$2 == "10.77.0.12" { print $1 }')
 	lb backend remove 10.77.0.12 vip "$V"

@@ -141,12 +141,41 @@ bad source s9: no IPv6 source address: packets for such backends are dropped'* ]
 	mends rp_filter
 	in_ns srv ip route add 192.0.2.0/24 dev s0
 	in_ns srv sysctl -qw net.ipv4.conf.s0.rp_filter=1
-	finds ''
+	[[ $(wrong) != *rp_filter* ]]
+	in_ns srv ip route del 192.0.2.0/24
 	in_ns srv sysctl -qw net.ipv4.conf.s0.rp_filter=0
 	in_ns srv ip addr add 192.0.2.1/32 dev lo
 	[[ $(wrong) == "warn local $V: is an address of this host (lo): what is sent from here, health probes too, stays here"* ]]
 	mends local
 	finds ''
+}
+
+@test "packets for other ports of a VIP that this host would forward, to get them back" {
+	well
+	lb vip add 192.0.2.1:53/udp
+	lb backend add 10.77.0.2 vip 192.0.2.1:53/udp
+	in_ns srv ip route add 192.0.2.0/24 via 10.77.0.2
+	in_ns srv ip route add 2001:db8::/64 via fd77::2
+	finds "bad loop 192.0.2.1:53/udp: this host forwards what comes to other ports of it by s0: it may come back, round and round
+bad loop $W: this host forwards what comes to other ports of it by s0: it may come back, round and round"
+	# it does: the client gives it back
+	in_ns cli ip addr del 192.0.2.1/32 dev lo
+	in_ns cli ip route add 192.0.2.1 via 10.77.0.1
+	in_ns cli sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.c0.rp_filter=0
+	local before
+	frame() { in_ns cli python3 "$TOP/tests/tools/gue.py" send c0 odst=none src=10.77.0.50 dst=192.0.2.1 l4=tcp to=81 tcp=S; }
+	round() { in_ns srv ip -j -s link show dev s0 | jq '.[0].stats64.rx.packets'; }
+	before=$(round)
+	frame
+	eventually eval '(($(round) > before + 20))'
+	mends loop
+	before=$(round)
+	frame
+	eventually eval '(($(round) > before))'
+	sleep 0.2
+	(($(round) < before + 10))
+	mends loop
+	[[ $(wrong) != *loop* ]]
 }
 
 @test "VIPs whose backends take nothing" {
@@ -167,7 +196,7 @@ bad source s9: no IPv6 source address: packets for such backends are dropped'* ]
 	lb backend add 203.0.113.9 vip $V
 	[[ $(wrong) == 'bad nexthop 203.0.113.9: Network is unreachable' ]] || { wrong; return 1; }
 	in_ns srv ip route add blackhole 203.0.113.9
-	[[ $(wrong) == 'bad nexthop 203.0.113.9: Invalid argument'* ]] || { wrong; return 1; }
+	[[ $(wrong) == 'bad nexthop 203.0.113.9: its route lets nothing through'* ]] || { wrong; return 1; }
 	in_ns srv ip route replace 203.0.113.9 via 10.77.0.77
 	finds 'bad nexthop 203.0.113.9: 10.77.0.77 on s0 does not answer ARP'
 	in_ns srv ip neigh replace 10.77.0.77 lladdr 02:77:00:00:00:02 dev s0
@@ -198,9 +227,26 @@ bad agent fd77::2: refuses GUE at port 6080 for $W: $tail"
 	finds "warn agent 10.77.0.2: no answer of $V to an echo request through GUE: a firewall, no agent, or no route back"
 }
 
+@test "who cannot be asked: an IPv6 VIP and no IPv6 here; without CAP_NET_RAW nobody" {
+	in_ns srv ip addr del fd77::1/64 dev s0
+	lb enable dev s0
+	lb vip add $V
+	lb backend add 10.77.0.2 vip $V
+	in_ns cli ip addr add 192.0.2.1/32 dev lo
+	agent enable dev c0 vip 192.0.2.1
+	finds ''
+	lb vip add "$W"
+	lb backend add 10.77.0.2 vip "$W"
+	finds "warn agent 10.77.0.2: is not asked for $W: this host has no IPv6 address to ask from"
+	run -0 --separate-stderr in_ns srv setpriv --inh-caps=-net_raw --bounding-set=-net_raw "$BUILD/l3afctl" \
+		--bpffs "$BPFFS" lb doctor
+	[[ $output == *'warn    agent       lb     backends are not asked: that needs CAP_NET_RAW'* ]]
+}
+
 @test "what probes said, and when" {
 	well
 	in_ns srv ip route add 192.0.2.0/24 dev s0
+	in_ns srv ip rule add iif s0 to 192.0.2.0/24 unreachable
 	lb health run vip $V timeout 300ms fall 1
 	[[ $(wrong) == "bad backends $V: nobody takes new flows, they are dropped: of 1 backends 0 down, 0 draining, 1 sick, 0 of weight 0
 bad health 10.77.0.2: is sick for $V: "* ]]

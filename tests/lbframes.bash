@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2001,SC2034,SC2154
 # For tests of what lb makes of a packet, after lib: packets through the program in its
 # chain, without a wire (tests/lbpkt.c).
 

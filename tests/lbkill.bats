@@ -40,9 +40,9 @@ killed() {
 }
 @test "backend remove" { killed 1 ring lb backend remove 10.77.0.12 vip "$V" -- lb backend add 10.77.0.12 vip "$V"; }
 @test "backend set down" { killed 1 ring lb backend set 10.77.0.12 vip "$V" down -- lb backend set 10.77.0.12 vip "$V" up; }
-@test "backend set up" {
+@test "backend set up, at every second" {
 	lb backend set 10.77.0.12 vip "$V" down
-	killed 1 ring lb backend set 10.77.0.12 vip "$V" up -- lb backend set 10.77.0.12 vip "$V" down
+	killed 2 ring lb backend set 10.77.0.12 vip "$V" up -- lb backend set 10.77.0.12 vip "$V" down
 }
 @test "backend set weight, at every third" {
 	killed 3 ring lb backend set 10.77.0.12 vip "$V" weight 9 -- lb backend set 10.77.0.12 vip "$V" weight 1
@@ -53,8 +53,30 @@ killed() {
 	lb backend add 10.77.0.13 vip "$W"
 	killed 1 ring lb vip remove "$W" -- lb vip add "$W" -- lb backend add 10.77.0.13 vip "$W"
 }
-@test "vip add that changes settings" {
-	killed 1 ring lb vip add "$V" sticky source idle 2m hash-seed 4 -- lb vip add "$V" sticky none idle 1m hash-seed 0
+@test "vip add that changes settings, at every second" {
+	killed 2 ring lb vip add "$V" sticky source idle 2m hash-seed 4 -- lb vip add "$V" sticky none idle 1m hash-seed 0
+}
+@test "no memory in each bpf(2): exit status 0 or what was before" {
+	killed fail ring lb backend set 10.77.0.12 vip "$V" down -- lb backend set 10.77.0.12 vip "$V" up
+	lb backend remove 10.77.0.12 vip "$V"
+	killed fail ring lb backend add 10.77.0.12 vip "$V" -- lb backend remove 10.77.0.12 vip "$V"
+	killed fail ring lb backend remove 10.77.0.12 vip "$V" -- lb backend add 10.77.0.12 vip "$V"
+	killed fail ring lb vip add "$W" -- lb vip remove "$W"
+}
+@test "a change cut short: listings say so, who may not complete it is told" {
+	local k
+	for ((k = 200; k; k--)); do
+		in_ns srv "$FP/killat" call $k "$BUILD/l3afctl" --bpffs "$BPFFS" lb backend set 10.77.0.12 vip "$V" down || continue
+		run --separate-stderr l3af lb backend list
+		[[ -z $stderr ]] || break
+		lb backend set 10.77.0.12 vip "$V" up
+	done
+	[[ $stderr == "l3afctl: warning: vip $V: a change of it was cut short, "* ]]
+	refuses 1 'l3afctl: kf/lb: what a killed run began can be completed with CAP_SYS_ADMIN only' \
+		in_ns srv setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$BUILD/l3afctl" --bpffs "$BPFFS" \
+		lb backend set 10.77.0.13 vip "$V" weight 5
+	does '~ lb backend 10.77.0.13 vip 10.99.0.1:53/udp weight 1 -> 5' l3af lb backend set 10.77.0.13 vip "$V" weight 5
+	does '~ lb backend 10.77.0.12 vip 10.99.0.1:53/udp state up -> down' l3af lb backend set 10.77.0.12 vip "$V" down
 }
 @test "enable, at every 17th, and disable, at every 5th" {
 	in_ns srv ip link add x0 type veth peer name x1

@@ -377,6 +377,18 @@ vip_total() {
 
 # ---- the rest ----
 
+@test "what reads needs CAP_BPF and CAP_NET_ADMIN, no more" {
+	local words
+	balance
+	for words in 'lb list' 'lb vip list' 'lb vip show' 'lb backend list' 'lb stats' 'lb flows list' "lb which 10.77.0.2:5 $U"; do
+		# shellcheck disable=SC2086
+		run -0 --separate-stderr in_ns srv setpriv --inh-caps=-all,+bpf,+net_admin --bounding-set=-all,+bpf,+net_admin \
+			"$BUILD/l3afctl" --bpffs "$BPFFS" $words
+		# shellcheck disable=SC2086
+		[[ -z $stderr && $output == "$(l3af $words)" ]]
+	done
+}
+
 @test "VIPs in order; backends in order; completion knows them" {
 	lb enable dev s0
 	for v in '[2001:db8::1]:443/tcp' 192.0.2.9/tcp 192.0.2.1:443/udp 192.0.2.1:443/tcp 192.0.2.1:80/tcp; do lb vip add "$v"; done

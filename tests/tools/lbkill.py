@@ -4,7 +4,8 @@
 lbkill.py TOOLS L3AFCTL BPFFS STEP LOOK PORTS WORD... [-- WORD...]...
 
 Runs where client and backends are (lbtry.py); l3afctl runs in the network namespace srv. The first
-command is killed at every STEP-th system call, the others undo it. After each kill packets of PORTS
+command is killed at every STEP-th system call, the others undo it; STEP fail: in turn each of its bpf(2)
+returns an error, and its exit status says what there is then. After each kill packets of PORTS
 flows that were known before arrive, as do new ones; what LOOK says (ring: lbring state; otherwise
 words of l3afctl) is what it was before or what the command makes it, once the next command was run.
 """
@@ -13,7 +14,8 @@ import sys
 sys.dont_write_bytecode = True
 from lbtry import Site
 
-tools, binary, bpffs, step, look, ports = *sys.argv[1:4], int(sys.argv[4]), sys.argv[5], int(sys.argv[6])
+tools, binary, bpffs, step, look, ports = *sys.argv[1:4], sys.argv[4], sys.argv[5], int(sys.argv[6])
+how, step = ("fail", 1) if step == "fail" else ("call", int(step))
 commands = [[]]
 for word in sys.argv[7:]:
     commands[-1].append(word) if word != "--" else commands.append([])
@@ -77,7 +79,7 @@ site.send(*VIP, known)
 k, olds, news = 0, 0, 0
 while True:
     k += step
-    killed = run(f"{tools}/killat", "call", str(k), binary, "--bpffs", bpffs, "-q", *commands[0], may_fail=True)
+    killed = run(f"{tools}/killat", how, str(k), binary, "--bpffs", bpffs, "-q", *commands[0], may_fail=True)
     if killed.returncode > 1:
         sys.exit(f"call {k}: {killed.stderr}")
     packets(k)
@@ -88,6 +90,11 @@ while True:
     if now not in (before, after):
         sys.exit(f"call {k}: {now}\nwanted {before}\nor {after}")
     packets(k)
+    if how == "fail" and (now == after) != (says := killed.stdout.splitlines())[-1].endswith(" 0"):
+        sys.exit(f"call {k}: {says}, and then {now}")
+    errors = [line for line in says[:-1] if line.startswith("l3afctl: ")] if how == "fail" else []
+    if how == "fail" and len(errors) != (now == before):
+        sys.exit(f"call {k}: {says}")
     olds, news = olds + (now == before), news + (now == after)
     if now == after:
         for undo in commands[1:]:
@@ -96,4 +103,4 @@ while True:
             sys.exit(f"call {k}: not undone: {state()}")
 if state() != after or not olds or not news and step == 1:
     sys.exit(f"{olds} times before, {news} times after, at the end {state()}")
-print(f"{' '.join(commands[0])}: killed at {olds + news} system calls, {olds} times the old state, {news} times the new")
+print(f"{' '.join(commands[0])}: {how} at {olds + news} system calls, {olds} times the old state, {news} times the new")

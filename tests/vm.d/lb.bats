@@ -15,6 +15,8 @@ segment() {
 	for host in cli lb be; do
 		n=$((n + 1))
 		quiet_netns $host
+		# whoever sends from an address of lo asks for neighbours from a link-local one
+		in_ns $host sysctl -qw net.ipv6.conf.default.addr_gen_mode=0
 		ip link add $host netns sw type veth peer name e0 netns $host
 		in_ns sw ip link set $host master br0 up
 		in_ns $host ip -b - <<-END
@@ -26,6 +28,8 @@ segment() {
 	in_ns lb sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 	in_ns cli ip route add $VIP4 via 10.77.0.2
 	in_ns cli ip -6 route add $VIP6 via fd77::2
+	in_ns lb ip route add default via 10.77.0.1
+	in_ns lb ip -6 route add default via fd77::1
 	in_ns cli ethtool -K e0 tx off >/dev/null
 	in_ns be ip addr add $VIP4/32 dev lo
 	in_ns be ip addr add $VIP6/128 dev lo
@@ -67,6 +71,7 @@ teardown() {
 		in_ns be ip link set $dev up
 		in_ns be sysctl -qw net.ipv4.conf.$dev.rp_filter=0
 	done
+	in_ns be ip -6 tunnel change ip6tnl0 mode any # IPv4, too
 	balance 10.77.0.3 fd77::3
 	curls
 	# IPv6 in IPv4, IPv4 in IPv6
