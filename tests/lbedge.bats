@@ -123,6 +123,23 @@ go() { in_ns cli "$TOP/tests/tools/lbtry.py" 10.99.0.1 53 20000 "$@"; }
 	[[ $(l3af --json chain list dev s0 | jq -c '.[0].verdicts | [.pass, .tx]') == '[3,1]' ]]
 }
 
+@test "memory is that of the rings, too" {
+	memory() { l3af --json lb list | jq '.[0].memory_bytes'; }
+	local empty vip
+	lb enable dev s0 flows 1024
+	empty=$(memory)
+	lb vip add "$V"
+	vip=$(($(memory) - empty))
+	((vip > 2 * 65537))
+	# the ring before
+	lb backend add 10.77.0.11 vip "$V"
+	[[ $(($(memory) - empty)) == $((2 * vip)) ]]
+	lb backend add fd77::2 vip "$V"
+	[[ $(($(memory) - empty)) == $((2 * vip)) ]]
+	lb vip remove "$V"
+	[[ $(memory) == "$empty" ]]
+}
+
 @test "health probes do not go on by maps or a place from before" {
 	serve
 	in_ns srv ip route add default via 10.77.0.11
