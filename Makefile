@@ -128,9 +128,11 @@ $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
 
-bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_ipfix \
-		$(addprefix $(B)/tests/bpf/,bench.o empty.o flowbench.o flowpeer.o tcempty.o)
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchlb $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_ipfix \
+		$(addprefix $(B)/tests/bpf/,bench.o empty.o flowbench.o flowpeer.o lbharness.o tcempty.o)
 	tests/bench
+	@echo
+	KATRAN=$(KATRAN) tests/benchlb
 	@echo
 	$(B)/tests/unit_ipfix bench
 	@echo

@@ -403,8 +403,11 @@ static __always_inline void conn_touch(struct agent_conn *c, const struct flow *
 
 	if (f->kind == TCP && f->tcp & TCP_FIN)
 		flags |= f->is_to_own ? AGENT_FIN_CLIENT : AGENT_FIN_OWN;
+	/* nobody here looks at sequence numbers: if the application goes on, it was no good RST */
 	if (f->kind == TCP && f->tcp & TCP_RST)
 		flags |= AGENT_RST;
+	else if (f->kind == TCP && !f->is_to_own)
+		flags &= ~AGENT_RST;
 	if (f->kind == TCP && f->is_to_own && (f->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		flags = 0;
 	if (c->seen != jiffies)
@@ -541,7 +544,18 @@ static __always_inline bool is_mapped(const __u32 addr[4])
 	return !(addr[0] | addr[1]) && addr[2] == bpf_htonl(0xffff);
 }
 
-/* Is there one, to an address of the outer family? gue: behind the outer UDP header. */
+/* Can it be another host's? */
+static __always_inline bool is_host(const __u32 addr[4])
+{
+	__u32 first = bpf_ntohl(addr[3]) >> 24;
+
+	if (is_mapped(addr))
+		return first && first != 127 && first < 224;
+	return *(const __u8 *)addr != 0xff && addr[0] | addr[1] | addr[2];
+}
+
+/* Is there one, to an address of the outer family that may be a backend's? gue: behind the
+ * outer UDP header. */
 static __always_inline bool hop_parse(void *gue, void *end, const struct tunnel *t, struct hop *h)
 {
 	struct gue_hop *hop = gue + sizeof(struct gue);
@@ -551,7 +565,7 @@ static __always_inline bool hop_parse(void *gue, void *end, const struct tunnel 
 	    hop->magic != bpf_htonl(GUE_HOP_MAGIC))
 		return false;
 	__builtin_memcpy(h->addr, hop->addr, sizeof(h->addr));
-	if (is_mapped(h->addr) == t->is_v6)
+	if (is_mapped(h->addr) == t->is_v6 || !is_host(h->addr))
 		return false;
 	h->sum = 0;
 	for (int i = 0; i < (int)(HOP_STRIP / 2); i++)
@@ -602,8 +616,9 @@ static __always_inline bool is_known(void *ctx, const struct agent_place *place,
 	return c && is_fresh(c, key.proto, now()) && is_same(c->vip, t->key.addr);
 }
 
-/* On a host that does not forward packets the kernel only tells the way if loopback does. */
-static __always_inline void hop_route(void *ctx, __u32 ifindex, void *data, void *end, const struct tunnel *t,
+/* On a host that does not forward packets the kernel only tells the way if loopback does.
+ * False: none leads there, or it is this host. */
+static __always_inline bool hop_route(void *ctx, __u32 ifindex, void *data, void *end, const struct tunnel *t,
 				      struct hop *h)
 {
 	struct ipv6hdr *ip6 = at(data, t->l2);
@@ -614,13 +629,13 @@ static __always_inline void hop_route(void *ctx, __u32 ifindex, void *data, void
 	h->fib = (struct bpf_fib_lookup){ .l4_protocol = IPPROTO_UDP, .ifindex = ifindex };
 	if (t->is_v6) {
 		if ((void *)(ip6 + 1) > end)
-			return;
+			return false;
 		h->fib.family = 10; /* AF_INET6 */
 		__builtin_memcpy(h->fib.ipv6_src, &ip6->saddr, 16);
 		__builtin_memcpy(h->fib.ipv6_dst, h->addr, 16);
 	} else {
 		if ((void *)(ip + 1) > end)
-			return;
+			return false;
 		h->fib.family = 2; /* AF_INET */
 		h->fib.ipv4_src = ip->saddr;
 		h->fib.ipv4_dst = h->addr[3];
@@ -631,6 +646,7 @@ static __always_inline void hop_route(void *ctx, __u32 ifindex, void *data, void
 		ret = bpf_fib_lookup(ctx, &h->fib, sizeof(h->fib), 0);
 	}
 	h->has_fib = ret == BPF_FIB_LKUP_RET_SUCCESS;
+	return h->has_fib || ret > BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
 struct outer4 {
@@ -827,7 +843,7 @@ static __always_inline __u32 frame_len(struct xdp_md *ctx, const struct pkt *p)
 	struct udphdr *udp = p->l4;
 
 	if (p->flags & PKT_L4 && (void *)(udp + 1) <= (void *)(long)ctx->data_end &&
-	    (void *)udp + bpf_ntohs(udp->len) > (void *)(long)ctx->data_end &&
+	    (void *)(long)ctx->data_end - (void *)udp < bpf_ntohs(udp->len) &&
 	    bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_xdp_get_buff_len))
 		return bpf_xdp_get_buff_len(ctx);
 	return (__u32)(ctx->data_end - ctx->data);
@@ -857,10 +873,9 @@ int agent(struct xdp_md *ctx)
 	has_hop = ret == TAKE && hop_parse(at(data, t.l2 + t.strip - HOP_STRIP), end, &t, &h);
 	if (ret == TAKE && (is_translated(t.vip) || has_hop) && !xdp_flow(ctx, t.l2 + t.strip, t.is_inner_v6))
 		ret = AGENT_BAD_LENGTH;
-	if (ret == TAKE && has_hop && !is_known(ctx, place, &t, f)) {
-		hop_route(ctx, ctx->ingress_ifindex, data, end, &t, &h);
+	if (ret == TAKE && has_hop && !is_known(ctx, place, &t, f) &&
+	    hop_route(ctx, ctx->ingress_ifindex, data, end, &t, &h))
 		return xdp_hop(ctx, &t, &h);
-	}
 	if (ret == TAKE && is_translated(t.vip))
 		ret = translate_plan(&t, f);
 	if (ret != TAKE) {
@@ -1070,8 +1085,8 @@ static __always_inline int skb_decapsulate(struct __sk_buff *skb, const struct a
 	has_hop = ret == TAKE && hop_parse(at(data, t.l2 + t.strip - HOP_STRIP), end, &t, &h);
 	if (ret == TAKE && (is_translated(t.vip) || has_hop) && !skb_flow(skb, t.l2 + t.strip, t.is_inner_v6, true))
 		ret = AGENT_BAD_LENGTH;
-	if (ret == TAKE && has_hop && !is_known(skb, place, &t, f)) {
-		hop_route(skb, here.ifindex, data, end, &t, &h);
+	if (ret == TAKE && has_hop && !is_known(skb, place, &t, f) &&
+	    hop_route(skb, here.ifindex, data, end, &t, &h)) {
 		hop = skb_hop(skb, place, &t, &h);
 		if (hop >= 0)
 			return hop;

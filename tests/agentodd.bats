@@ -35,7 +35,7 @@ left() {
 		print(f.hex())
 	END
 	)
-	out=$("$FP/agentrun" "$1" <<<"$frame")
+	out=$(in_ns srv "$FP/agentrun" "$1" <<<"$frame")
 	[[ ${out#* } == "$frame" ]] || { echo "$*" "$frame" "$out"; return 1; }
 }
 
@@ -49,7 +49,7 @@ taken() {
 	local hook id
 	for hook in xdp tc; do
 		agent hook $hook vip 192.0.2.1 vip 192.0.2.2 to 10.77.0.1 vip fd55::2 to fd77::1
-		id=$(l3af --json chain list dev s0 hook "${hook/#tc/tc-ingress}" | jq '.[0].program_id')
+		id=$(program "${hook/#tc/tc-ingress}")
 		taken "$id" l4=tcp dst=192.0.2.2 len=9
 		left "$id" l4=tcp dst=192.0.2.2 len=9 ilen=39
 		taken "$id" l4=tcp dst=192.0.2.2 len=9 ilen=40
@@ -62,4 +62,28 @@ taken() {
 		left "$id" len=9 short=64
 		left "$id" len=9 short=19
 	done
+}
+
+# hops VERDICT ADDR...: of a packet in XDP that names each as the second hop: 2 taken, 3 sent on
+hops() {
+	local want=$1 hop outer
+	for hop in "${@:2}"; do
+		outer='osrc=10.77.0.2 odst=10.77.0.1'
+		[[ $hop != *:* ]] || outer='osrc=fd77::2 odst=fd77::1'
+		# shellcheck disable=SC2086
+		run -0 in_ns srv "$FP/agentrun" "$(program xdp)" < <(python3 "$GUE" frame l4=tcp $outer gue=0 data="4c334146$(
+			python3 -c 'import ipaddress as i, sys; a = i.ip_address(sys.argv[1])
+print(a.packed.hex() if a.version == 6 else "0" * 20 + "ffff" + a.packed.hex())' "$hop")")
+		[[ ${output%% *} == "$want" ]] || { echo "$hop: $output"; return 1; }
+	done
+}
+
+@test "a second hop is another host, by a way that this one has" {
+	agent vip 192.0.2.1
+	# where the kernel tells no way, the router it came from knows one
+	hops 2 224.0.0.1 255.255.255.255 127.0.0.1 0.0.0.0 ff02::1 ::1 ::
+	hops 3 10.77.0.9 203.0.113.1 fd77::9
+	in_ns srv sysctl -qw net.ipv4.conf.all.forwarding=1 net.ipv6.conf.all.forwarding=1
+	hops 2 10.77.0.1 192.0.2.1 203.0.113.1 fd77::1
+	hops 3 10.77.0.9
 }

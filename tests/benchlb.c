@@ -7,7 +7,8 @@
  *                                      (tests/bpf/lbharness.bpf.c), less the harness with a program
  *                                      that does nothing
  *   benchlb rings RUNS                 building a ring of 10, 100, 1000 backends
- *   benchlb cpu RUNS CMD -- CMD        CPU time of two commands that are run in turn
+ *   benchlb publish INSTANCE RUNS      CPU time and time of a change of one weight: the ring is read,
+ *                                      built, filled and published; 10, 100, 1000 backends
  *
  * Katran beside it: its source is not ours to ship. In a clone of github:facebookincubator/katran
  *
@@ -20,19 +21,21 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/bpf.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "bpf/lbharness.h"
+#include "bpffs.h"
+#include "lbs.h"
+#include "lbtable.h"
 #include "maglev.h"
+#include "out.h"
+#include "run.h"
 
 #define ROUNDS 11
 
@@ -308,9 +311,12 @@ static int packets(int argc, char **argv)
 /*
  * Rings and commands.
  */
-static double cpu_us(const struct rusage *r)
+static double now_us(void)
 {
-	return (double)(r->ru_utime.tv_sec + r->ru_stime.tv_sec) * 1e6 + (double)(r->ru_utime.tv_usec + r->ru_stime.tv_usec);
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
 static double thread_us(void)
@@ -353,44 +359,57 @@ static int rings(int runs)
 	return 0;
 }
 
-static double command_us(char **argv)
+/* Of 10.99.1.0:N/tcp, with N backends of its own. */
+static void publish_make(const struct run *run, struct lb *lb, int n, struct lb_vip_want *vip)
 {
-	struct rusage r;
-	int status, pid = fork();
+	struct lb_backend_want *want = calloc((size_t)n, sizeof(*want));
 
-	if (pid < 0)
-		die("fork");
-	if (!pid) {
-		int null = open("/dev/null", O_WRONLY);
-
-		dup2(null, 1);
-		execv(argv[0], argv);
-		_exit(127);
+	*vip = (struct lb_vip_want){ .vip = { .port = (__u16)n, .proto = IPPROTO_TCP } };
+	memcpy(vip->vip.addr.b + 10, "\xff\xff\x0a\x63\1", 5);
+	for (int i = 0; want && i < n; i++) {
+		memcpy(want[i].addr.b + 10, "\xff\xff\x0a\x58", 4);
+		want[i].addr.b[14] = (__u8)(i >> 8);
+		want[i].addr.b[15] = (__u8)(i + 1);
 	}
-	if (wait4(pid, &status, 0, &r) < 0 || status) {
-		errno = ECANCELED;
-		die(argv[0]);
-	}
-	return cpu_us(&r);
+	if (!want || lb_vip_add(run, lb, vip) || lb_backends_set(run, lb, &vip->vip, want, n, true))
+		die("backends");
+	free(want);
 }
 
-static int cpu(int argc, char **argv)
+static void publish_measure(const struct run *run, struct lb *lb, int n, int runs)
 {
-	char **cmd[2] = { argv + 1, NULL };
-	int runs = argc ? atoi(argv[0]) : 0;
-	double us[1000], mid;
+	double cpu[1000], wall[1000];
+	struct lb_backend_want one = { .has_weight = true };
+	struct lb_vip_want vip;
 
-	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "--")) {
-			argv[i] = NULL;
-			cmd[1] = argv + i + 1;
-		}
-	if (runs < 1 || runs > 1000 || !cmd[1] || !*cmd[1])
-		die("usage: benchlb cpu RUNS CMD... -- CMD...");
-	for (int i = 0; i < runs; i++)
-		us[i] = command_us(cmd[i % 2]);
-	mid = median(us, runs);
-	printf("%.1f ms of CPU (%.1f to %.1f; median of %d)\n", mid / 1e3, us[0] / 1e3, us[runs - 1] / 1e3, runs);
+	publish_make(run, lb, n, &vip);
+	memcpy(one.addr.b + 10, "\xff\xff\x0a\x58\0\1", 6);
+	for (int i = 0; i < runs; i++) {
+		double c = thread_us(), w = now_us();
+
+		one.weight = (__u16)(1 + (i + 1) % 2);
+		if (lb_backends_set(run, lb, &vip.vip, &one, 1, false))
+			die("lb_backends_set");
+		cpu[i] = thread_us() - c;
+		wall[i] = now_us() - w;
+	}
+	double mid = median(cpu, runs);
+
+	printf("a change of weight, %4d backends: %.0f us of CPU (%.0f to %.0f), %.1f ms with its grace periods; median of %d\n", n,
+	       mid, cpu[0], cpu[runs - 1], median(wall, runs) / 1e3, runs);
+}
+
+static int publish(const char *instance, int runs)
+{
+	auto_changes struct changes *changes = changes_new();
+	struct run run = { .bpffs = "/sys/fs/bpf", .wait_us = 10000000, .quiet = true, .changes = changes };
+	auto_bpffs struct bpffs b = { .fd = -1 };
+	auto_lb struct lb lb = LB_INIT;
+
+	if (!changes || runs < 1 || runs > 1000 || bpffs_open(&run, BPFFS_CHANGE, &b) || lb_open(&run, &b, instance, true, &lb) != 1)
+		die("there is no such instance");
+	for (int n = 10; n <= 1000; n *= 10)
+		publish_measure(&run, &lb, n, runs);
 	return 0;
 }
 
@@ -415,7 +434,7 @@ int main(int argc, char **argv)
 		return packets(argc - 2, argv + 2);
 	if (!strcmp(what, "rings"))
 		return rings(atoi(argv[2]));
-	if (!strcmp(what, "cpu"))
-		return cpu(argc - 2, argv + 2);
-	die("usage: benchlb packets|rings|cpu ...");
+	if (!strcmp(what, "publish") && argc == 4)
+		return publish(argv[2], atoi(argv[3]));
+	die("usage: benchlb packets|rings|publish ...");
 }

@@ -379,7 +379,7 @@ V4=10.99.0.1:80/tcp V6='[fd99::1]:80/tcp' DNS=10.99.0.1:53/udp
 	first=$(where 1)
 	for n in {2..40}; do [[ $(where "$n") == "$first" ]]; done
 	# still, where the ring has changed
-	for n in {5..9}; do l3af lb backend add 10.88.0.$n vip "$V4" >/dev/null; done
+	for n in {5..9}; do l3af lb backend add "10.88.0.$n" vip "$V4" >/dev/null; done
 	for n in {41..50}; do [[ $(where "$n") == "$first" ]]; done
 	[[ $(pkt <<<'src=198.51.100.8 flags=2') == tx* ]]
 	l3af lb backend set "$first" vip "$V4" drain >/dev/null
