@@ -403,8 +403,11 @@ static __always_inline void conn_touch(struct agent_conn *c, const struct flow *
 
 	if (f->kind == TCP && f->tcp & TCP_FIN)
 		flags |= f->is_to_own ? AGENT_FIN_CLIENT : AGENT_FIN_OWN;
+	/* nobody here looks at sequence numbers: if the application goes on, it was no good RST */
 	if (f->kind == TCP && f->tcp & TCP_RST)
 		flags |= AGENT_RST;
+	else if (f->kind == TCP && !f->is_to_own)
+		flags &= ~AGENT_RST;
 	if (f->kind == TCP && f->is_to_own && (f->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		flags = 0;
 	if (c->seen != jiffies)
@@ -840,7 +843,7 @@ static __always_inline __u32 frame_len(struct xdp_md *ctx, const struct pkt *p)
 	struct udphdr *udp = p->l4;
 
 	if (p->flags & PKT_L4 && (void *)(udp + 1) <= (void *)(long)ctx->data_end &&
-	    (void *)udp + bpf_ntohs(udp->len) > (void *)(long)ctx->data_end &&
+	    (void *)(long)ctx->data_end - (void *)udp < bpf_ntohs(udp->len) &&
 	    bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_xdp_get_buff_len))
 		return bpf_xdp_get_buff_len(ctx);
 	return (__u32)(ctx->data_end - ctx->data);

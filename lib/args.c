@@ -219,18 +219,23 @@ static const struct arg *usage_item(const struct arg *a, char *buf, size_t size)
 static int unknown_word(const char *of, const struct arg *table, const char *word)
 {
 	struct nearest near = { .typed = word };
-	bool has_keywords = false;
+	bool has_keywords = false, is_first = false;
+	const struct arg *a;
 
-	for (const struct arg *a = table; a->word; a++) {
+	for (a = table; a->word; a++) {
 		if (a->positional)
 			continue;
 		has_keywords = true;
 		nearest_try(&near, a->word);
+		is_first = arg_second(a, word);
+		if (is_first)
+			break;
 	}
 	if (!has_keywords)
 		fail(-E_USAGE, "%s: %s is one word too many", of, show(word).text);
-	else if (near.word)
-		fail(-E_USAGE, "%s: %s is not a keyword; did you mean '%s'?", of, show(word).text, near.word);
+	else if (is_first || near.word)
+		fail(-E_USAGE, "%s: %s is not a keyword; did you mean '%s'?", of, show(word).text,
+		     is_first ? a->word : near.word);
 	else
 		fail(-E_USAGE, "%s: %s is not a keyword", of, show(word).text);
 	args_usage(stderr, of, table, 0);

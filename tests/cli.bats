@@ -160,6 +160,26 @@ help_text() {
 	[[ $(l3afctl --complete flows collector remove file '') == :file ]]
 }
 
+@test "keywords that may be given again, and two words of which the first is none" {
+	help_text agent enable --help
+	[[ $(tr -s ' \n' ' ' <<<"$output") == 'usage: l3afctl agent enable dev IF [vip ADDR | local]... [to ADDR]... [port P] [strict source PREFIX]... '* ]]
+	usage_error 'agent enable: dev is given twice' agent enable dev lo dev lo
+	usage_error 'agent enable: vip: 192.0.2.1 is given twice' agent enable dev lo vip 192.0.2.1 vip 192.0.2.1
+	usage_error 'agent enable: strict source: 10.0.0.0/8 is given twice' \
+		agent enable dev lo strict source 10.0.0.0/8 vip 192.0.2.1 strict source 10.0.0.0/8
+	usage_error 'agent enable: strict source PREFIX: the value is missing' agent enable dev lo strict source
+	usage_error "agent enable: strict is not a keyword; did you mean 'strict source'?" agent enable dev lo strict 10.0.0.0/8
+	usage_error 'agent enable: local and vip exclude each other' agent enable dev lo local vip 192.0.2.1
+	usage_error 'agent enable: vip and local exclude each other' agent enable dev lo vip 192.0.2.1 vip 192.0.2.2 local
+	[[ $(l3afctl --complete agent enable dev lo vip 192.0.2.1 to 10.0.0.1 '' | xargs) == \
+		'vip to port strict at hook instance' ]]
+	[[ $(l3afctl --complete agent enable dev lo strict '') == source ]]
+	[[ -z $(l3afctl --complete agent enable dev lo strict source '') ]]
+	[[ $(l3afctl --complete agent enable dev lo strict source 10.0.0.0/8 '' | xargs) == \
+		'vip local to port strict at hook instance' ]]
+	grep -qx 'agent enable strict source' < <(l3afctl --grammar)
+}
+
 @test "options anywhere, short ones together, values behind = or apart" {
 	local -a places=('--json version' 'version --json' 'version -j' '-vj version' '--wait=1s version -j'
 		'--wait 1 -jv version' '-qj --bpffs /x version' 'version -j --' '--json -- version')

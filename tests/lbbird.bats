@@ -20,9 +20,10 @@ bird_up() {
 	PID[bird_$1]=$!
 	eventually test -S "/run/bird/$1.ctl"
 }
-# hook LB: what the timer does after each round
+# hook LB: what the timer does after each round, with the unit's capabilities and group
 hook() {
 	in_ns "$1" env PATH="$BUILD:$PATH" L3AF_BPFFS="/run/fs/$1" BIRDC="birdc -s /run/bird/$1.ctl" \
+		setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+net_admin,+sys_admin --groups bird \
 		"$TOP/contrib/bird/l3af-bird" "/run/l3af-bird/$1/vips.conf"
 }
 hops() { # 4|6
