@@ -403,8 +403,11 @@ static __always_inline void conn_touch(struct agent_conn *c, const struct flow *
 
 	if (f->kind == TCP && f->tcp & TCP_FIN)
 		flags |= f->is_to_own ? AGENT_FIN_CLIENT : AGENT_FIN_OWN;
+	/* nobody here looks at sequence numbers: if the application goes on, it was no good RST */
 	if (f->kind == TCP && f->tcp & TCP_RST)
 		flags |= AGENT_RST;
+	else if (f->kind == TCP && !f->is_to_own)
+		flags &= ~AGENT_RST;
 	if (f->kind == TCP && f->is_to_own && (f->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		flags = 0;
 	if (c->seen != jiffies)

@@ -33,7 +33,7 @@ struct doctor {
 	const struct run *run;
 	const char *instance;
 	struct site site[LB_PLACES];
-	int sites, elsewhere;
+	int sites;
 	struct lb_view view;
 	__u64 flows, flows_max, vips, vips_max, backends, backends_max;
 	bool has_instance, is_interrupted;
@@ -76,45 +76,51 @@ static const struct addr *source_of(const struct site *s, const struct addr *fam
 /*
  * Reading.
  */
+static void site_add(struct doctor *d, const struct lb_view_place *p)
+{
+	struct site *s = &d->site[d->sites++];
+
+	s->place = *p->place;
+	s->is_on = p->is_on;
+	s->mode = p->mode;
+	snprintf(s->dev, sizeof(s->dev), "%s", p->dev);
+	memcpy(&s->source6, s->place.source6, sizeof(s->source6));
+	if (!s->place.source4)
+		return;
+	s->source4 = (struct addr){ .b = { [10] = 0xff, [11] = 0xff } };
+	memcpy(s->source4.b + 12, &s->place.source4, 4);
+}
+
+static int instance_count(struct doctor *d, const struct lb_view_place *p)
+{
+	const struct lb *lb = p->lb;
+	auto_free struct lb_use *use = calloc(lb->config->backends, sizeof(*use));
+
+	if (!use)
+		return fail_errno(-ENOMEM, "lb doctor");
+	lb_count(lb, use);
+	for (__u32 i = 0; i < lb->config->backends; i++) {
+		d->flows += lb_use_active(&use[i]) + use[i].flows[LB_CLIENT];
+		d->is_interrupted |= lb->backend[i].state == LB_GONE;
+	}
+	for (__u32 i = 0; i < lb->config->vips; i++)
+		d->is_interrupted |= lb->vip[i].is_changing || lb->vip[i].going;
+	d->flows_max = (__u64)lb->config->buckets * LB_WAYS;
+	d->vips = (__u64)p->vips;
+	d->vips_max = lb->config->vips;
+	d->backends = (__u64)p->backends;
+	d->backends_max = lb->config->backends - 1;
+	d->has_instance = true;
+	return 0;
+}
+
 static int site_take(const struct lb_view_place *p, void *arg)
 {
 	struct doctor *d = arg;
-	auto_free struct lb_use *use = NULL;
-	struct site *s = &d->site[d->sites];
 
-	if (p->place && p->is_here && !p->is_gone) {
-		s->place = *p->place;
-		s->is_on = p->is_on;
-		s->mode = p->mode;
-		snprintf(s->dev, sizeof(s->dev), "%s", p->dev);
-		if (s->place.source4) {
-			s->source4 = (struct addr){ .b = { [10] = 0xff, [11] = 0xff } };
-			memcpy(s->source4.b + 12, &s->place.source4, 4);
-		}
-		memcpy(s->source6.b, s->place.source6, 16);
-		d->sites++;
-	} else if (p->place) {
-		d->elsewhere++;
-	}
-	if (d->has_instance)
-		return 0;
-	d->has_instance = true;
-	use = calloc(p->lb->config->backends, sizeof(*use));
-	if (!use)
-		return fail_errno(-ENOMEM, "lb doctor");
-	lb_count(p->lb, use);
-	for (__u32 i = 0; i < p->lb->config->backends; i++) {
-		d->flows += lb_use_active(&use[i]) + use[i].flows[LB_CLIENT];
-		d->is_interrupted |= p->lb->backend[i].state == LB_GONE;
-	}
-	for (__u32 i = 0; i < p->lb->config->vips; i++)
-		d->is_interrupted |= p->lb->vip[i].is_changing || p->lb->vip[i].going;
-	d->flows_max = (__u64)p->lb->config->buckets * LB_WAYS;
-	d->vips = (__u64)p->vips;
-	d->vips_max = p->lb->config->vips;
-	d->backends = (__u64)p->backends;
-	d->backends_max = p->lb->config->backends - 1;
-	return 0;
+	if (p->place && p->is_here && !p->is_gone)
+		site_add(d, p);
+	return d->has_instance ? 0 : instance_count(d, p);
 }
 
 static int sites_read(struct doctor *d, bool must_be)
@@ -139,10 +145,11 @@ static int sites_read(struct doctor *d, bool must_be)
  */
 static void check_program(struct doctor *d, const struct site *s)
 {
-	struct host_nic nic = { 0 };
+	bool is_default = !strcmp(d->instance, LB_KF);
 	char mend[192];
 
-	snprintf(mend, sizeof(mend), "l3afctl lb enable dev %s", s->dev);
+	snprintf(mend, sizeof(mend), "l3afctl lb enable dev %s%s%s", s->dev, is_default ? "" : " instance ",
+		 is_default ? "" : d->instance);
 	if (!s->is_on)
 		found(d, LB_BAD, "program", s->dev, mend, "lb is not in the xdp chain, or runs on maps that are not %s's",
 		      d->instance);
@@ -152,6 +159,13 @@ static void check_program(struct doctor *d, const struct site *s)
 		      "where the driver has it");
 	else
 		found(d, LB_OK, "program", s->dev, NULL, "in the xdp chain, mode %s", mode_words[s->mode]);
+}
+
+static void check_link(struct doctor *d, const struct site *s)
+{
+	struct host_nic nic;
+	char mend[192];
+
 	if (host_nic(&s->iface, &nic))
 		return;
 	snprintf(mend, sizeof(mend), "ip link set %s up", s->dev);
@@ -512,54 +526,56 @@ static bool check_health(struct doctor *d, const struct asked *q, const char *vi
 	return q->backend->rec.healthy == LB_HEALTHY && !h->fall;
 }
 
-static void check_answer(struct doctor *d, struct asking *a, const struct asked *q, const struct lb_probe *p)
+/* It did not answer. What its next hop has to do with it is said already. */
+static void unanswered(struct doctor *d, const struct asked *q, const struct lb_probe *p, const char *vip)
 {
-	char where[128], vip[VIP_LEN], addr[64], mend[192];
-	bool is_healthy;
+	char where[64], addr[64], mend[192];
 
-	format_vip(&q->vip->vip, vip, sizeof(vip));
-	format_addr(&p->backend, addr, sizeof(addr));
-	snprintf(where, sizeof(where), "%s", addr);
-	is_healthy = check_health(d, q, vip, where);
-	if (p->result == LB_PROBE_NOT_ASKED && !is_healthy)
-		found(d, LB_WARN, "agent", where, NULL, "is not asked for %s: this host has no %s address to ask from", vip,
-		      addr_is_v4(&p->vip) ? "IPv4" : "IPv6");
-	snprintf(mend, sizeof(mend), "on %s: l3afctl agent enable dev IF vip %s", addr,
-		 format_addr(&p->vip, where, sizeof(where)));
-	snprintf(where, sizeof(where), "%s", addr);
+	format_addr(&p->backend, where, sizeof(where));
+	format_addr(&p->vip, addr, sizeof(addr));
 	switch (p->result) {
-	case LB_PROBE_REFUSED:
-		found(d, LB_BAD, "agent", where, mend, "refuses GUE at port %u for %s: no agent, not for this VIP, or not from "
-		      "this source", p->port, vip);
-		return;
-	case LB_PROBE_UNREACHABLE:
-		if (q->has_no_hop)
-			return;
-		found(d, LB_BAD, "agent", where, NULL, "cannot be reached: %s", strerror(-p->err));
-		return;
-	case LB_PROBE_UNSENT:
-		found(d, LB_BAD, "agent", where, NULL, "nothing can be sent to it: %s", strerror(-p->err));
-		return;
-	case LB_PROBE_NOT_ASKED:
-		if (is_healthy)
-			break;
-		return;
-	case LB_PROBE_SILENT:
-		if (is_healthy)
-			break;
-		if (q->has_no_hop)
-			return;
-		snprintf(mend, sizeof(mend), "l3afctl lb health run vip %s", vip);
-		found(d, LB_WARN, "agent", where, mend, "no answer of %s to an echo request through GUE: a firewall, no agent, "
-		      "or no route back", vip);
-		return;
 	case LB_PROBE_ANSWERED:
 		break;
+	case LB_PROBE_REFUSED:
+		snprintf(mend, sizeof(mend), "on %s: l3afctl agent enable dev IF vip %s", where, addr);
+		found(d, LB_BAD, "agent", where, mend, "refuses GUE at port %u for %s: no agent, not for this VIP, or not from "
+		      "this source", p->port, vip);
+		break;
+	case LB_PROBE_UNREACHABLE:
+		if (!q->has_no_hop)
+			found(d, LB_BAD, "agent", where, NULL, "cannot be reached: %s", strerror(-p->err));
+		break;
+	case LB_PROBE_UNSENT:
+		found(d, LB_BAD, "agent", where, NULL, "nothing can be sent to it: %s", strerror(-p->err));
+		break;
+	case LB_PROBE_NOT_ASKED:
+		found(d, LB_WARN, "agent", where, NULL, "is not asked for %s: this host has no %s address to ask from", vip,
+		      addr_is_v4(&p->vip) ? "IPv4" : "IPv6");
+		break;
+	case LB_PROBE_SILENT:
+		snprintf(mend, sizeof(mend), "l3afctl lb health run vip %s", vip);
+		if (!q->has_no_hop)
+			found(d, LB_WARN, "agent", where, mend, "no answer of %s to an echo request through GUE: a firewall, "
+			      "no agent, or no route back", vip);
+		break;
+	}
+}
+
+static void check_answer(struct doctor *d, struct asking *a, const struct asked *q, const struct lb_probe *p)
+{
+	bool is_silent = p->result == LB_PROBE_SILENT || p->result == LB_PROBE_NOT_ASKED, is_healthy;
+	char where[64], vip[VIP_LEN];
+
+	format_vip(&q->vip->vip, vip, sizeof(vip));
+	format_addr(&p->backend, where, sizeof(where));
+	is_healthy = check_health(d, q, vip, where);
+	if (p->result != LB_PROBE_ANSWERED && !(is_silent && is_healthy)) {
+		unanswered(d, q, p, vip);
+		return;
 	}
 	a->answers++;
 	if (d->run->verbose)
-		found(d, LB_OK, "agent", where, NULL, p->result == LB_PROBE_ANSWERED ? "answers for %s" :
-		      "is healthy for %s", vip);
+		found(d, LB_OK, "agent", where, NULL, is_silent ? "is healthy for %s" : "answers for %s", vip);
 }
 
 /* Dead ones are not asked, but a sick one is worth a line. */
@@ -675,6 +691,31 @@ static int check_drops(struct doctor *d, const char *instance, const struct vip 
 	return 0;
 }
 
+static void check_site(struct doctor *d, const struct site *s)
+{
+	check_program(d, s);
+	check_link(d, s);
+	check_mtu(d, s);
+	check_source(d, s, true);
+	check_source(d, s, false);
+	check_forwarding(d, s, true);
+	check_forwarding(d, s, false);
+	check_rp_filter(d, s);
+}
+
+static int check_instance(struct doctor *d, const char *instance, const struct vip *vip)
+{
+	int err;
+
+	check_vips(d);
+	err = check_backends(d);
+	if (!err)
+		err = check_drops(d, instance, vip);
+	if (!err)
+		check_tables(d);
+	return err;
+}
+
 int lb_doctor_run(const struct run *run, const char *instance, const struct vip *vip,
 		  void (*fn)(const struct lb_finding *f, void *arg), void *arg, int *bad)
 {
@@ -683,26 +724,13 @@ int lb_doctor_run(const struct run *run, const char *instance, const struct vip 
 
 	if (!err)
 		err = lb_view_read(run, instance, vip, &d.view);
-	for (int i = 0; !err && i < d.sites; i++) {
-		check_program(&d, &d.site[i]);
-		check_mtu(&d, &d.site[i]);
-		check_source(&d, &d.site[i], true);
-		check_source(&d, &d.site[i], false);
-		check_forwarding(&d, &d.site[i], true);
-		check_forwarding(&d, &d.site[i], false);
-		check_rp_filter(&d, &d.site[i]);
-	}
+	for (int i = 0; !err && i < d.sites; i++)
+		check_site(&d, &d.site[i]);
 	if (!err && !d.sites)
 		found(&d, LB_BAD, "program", d.instance, "l3afctl lb enable dev IF",
 		      d.has_instance ? "no interface of this network namespace has it" : "there is no load balancer");
 	if (!err && d.has_instance)
-		check_vips(&d);
-	if (!err)
-		err = check_backends(&d);
-	if (!err && d.has_instance)
-		err = check_drops(&d, instance, vip);
-	if (!err && d.has_instance)
-		check_tables(&d);
+		err = check_instance(&d, instance, vip);
 	lb_view_free(&d.view);
 	*bad = d.bad;
 	return err;

@@ -489,6 +489,11 @@ for e in json.load(sys.stdin):
 	table xdp <<<$'l4=tcp tcp=S | take dst=10.77.0.1\nl4=tcp tcp=R | take dst=10.77.0.1'
 	age 11
 	table tc-egress <<<"$tcp | pass"
+	# one that the application does not believe
+	table xdp <<<$'l4=tcp tcp=S | take dst=10.77.0.1\nl4=tcp tcp=R | take dst=10.77.0.1'
+	table tc-egress <<<"$tcp | take src=192.0.2.1"
+	age 3500
+	table tc-egress <<<"$tcp | take src=192.0.2.1"
 	table xdp <<<'l4=tcp tcp=S | take dst=10.77.0.1'
 	age 3601
 	table tc-egress <<<"$tcp | pass"
