@@ -290,9 +290,22 @@ static __always_inline bool vip_lookup(struct job *j, const __u32 addr[4], __be1
 	return true;
 }
 
+/* The hash of an address, port and protocol costs more than all that is done with a hint,
+ * which the VIP itself bears out. Any port is left to the hash: an exact one goes before it. */
 static __always_inline bool vip_find(struct job *j)
 {
-	return vip_lookup(j, j->f.dst, j->f.dport, j->f.proto) || vip_lookup(j, j->f.dst, 0, j->f.proto);
+	__u32 i = (j->f.dst[3] ^ j->f.dst[3] >> 24 ^ j->f.dport >> 8 ^ j->f.proto) & (VIP_HINTS - 1);
+	struct lb_vip *vip = vip_get(j->vip_hint[i]);
+
+	if (vip && vip_is(vip, &j->f) && vip->key.port) {
+		j->vip = j->vip_hint[i];
+		return true;
+	}
+	if (vip_lookup(j, j->f.dst, j->f.dport, j->f.proto)) {
+		j->vip_hint[i] = j->vip;
+		return true;
+	}
+	return vip_lookup(j, j->f.dst, 0, j->f.proto);
 }
 
 /* The backend of a flow that is not known, by the ring of j->vip: into the job. */

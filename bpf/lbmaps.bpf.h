@@ -69,6 +69,8 @@ struct {
 	__type(value, struct lb_vip_stat);
 } vipstats SEC(".maps");
 
+#define VIP_HINTS 16 /* a power of two */
+
 /* A packet, as those functions see it that do not belong to the shortest path. They are
  * global: the verifier checks each of them once, and old ones take no pointers. So this is
  * in a map. Lengths in octets, offsets from the start of the frame. */
@@ -89,6 +91,7 @@ struct job {
 	__u64 old;           /* that entry, if its backend is the reason */
 	__be32 frag_id;
 	__be16 id, frag_off; /* IPv4 */
+	__u16 vip_hint[VIP_HINTS]; /* of packets before: the VIP's number may be this */
 	__u8 kind;           /* enum job_kind */
 	__u8 is_v4, is_fragment, is_bad /* lengths */, has_sum, tos, tcp /* flags */, is_new;
 };
