@@ -143,6 +143,12 @@ __noinline int job_read_l4(struct xdp_md *ctx)
 	return JOB_PACKET;
 }
 
+/* As keys have IPv4 addresses; in an IPv6 header it is no VIP's. */
+static __always_inline bool is_ip4(const __u32 addr[4])
+{
+	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(0xffff);
+}
+
 /* What the packet is, into the job: enum job_kind. */
 __noinline int job_read(struct xdp_md *ctx)
 {
@@ -157,7 +163,7 @@ __noinline int job_read(struct xdp_md *ctx)
 	if (!(p.flags & (PKT_V4 | PKT_V6)) || *(__u8 *)data & 1)
 		return JOB_NONE;
 	pkt_addrs(&p, j->f.src, j->f.dst);
-	if (!is_maybe_vip(j->f.dst))
+	if (!is_maybe_vip(j->f.dst) || (p.flags & PKT_V6 && is_ip4(j->f.dst)))
 		return JOB_NONE;
 	__builtin_memcpy(j->vip_addr, j->f.dst, sizeof(j->vip_addr));
 	j->l3 = p.l3 - data;
@@ -547,7 +553,8 @@ static __always_inline int lb_known6(struct xdp_md *ctx, void *data, void *end)
 	len = length_read(ip->payload_len);
 	l4_len = len;
 	k.len = sizeof(*ip) + l4_len;
-	if (ip->version != 6 || *(__u8 *)data & 1 || (void *)(ip + 1) + len > end || !known_l4(&k, ip + 1, l4_len))
+	if (ip->version != 6 || *(__u8 *)data & 1 || (void *)(ip + 1) + len > end || is_ip4(k.f.dst) ||
+	    !known_l4(&k, ip + 1, l4_len))
 		return ODD;
 	k.o.tos = ip->priority << 4 | ip->flow_lbl[0] >> 4;
 	k.o.len = k.len;

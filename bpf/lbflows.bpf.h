@@ -21,11 +21,10 @@ static __always_inline volatile __u64 *way_guess(struct lb_bucket *b, __u32 tag)
 
 #pragma unroll
 	for (int i = 1; i < LB_WAYS; i++) {
-		__u64 is_other = way[i] >> 32 ^ tag, mask;
+		__u64 differ = way[i] >> 32 ^ tag, is_it = (differ - 1) >> 63;
 
-		mask = (__s64)(is_other - 1) >> 63;
-		barrier_var(mask);
-		at |= mask & i;
+		barrier_var(is_it);
+		at |= is_it * i;
 	}
 	barrier_var(at); /* so that it is bounded after that */
 	return way + (at & (LB_WAYS - 1));

@@ -64,6 +64,19 @@ static int ring_delete(const struct lb *lb, __u32 key)
 	return err == -ENOENT ? 0 : err;
 }
 
+int lb_rings_bytes(const struct lb *lb, __u64 *bytes)
+{
+	*bytes = 0;
+	for (__u32 key = 0, id; key < 2 * lb->config->vips; key++) {
+		int err = bpf_map_lookup_elem(lb->rings, &key, &id);
+
+		if (err && err != -ENOENT)
+			return err;
+		*bytes += err ? 0 : sizeof(struct lb_ring);
+	}
+	return 0;
+}
+
 /*
  * Sets.
  */

@@ -105,6 +105,9 @@ bool lb_is_usable(const struct lb_backend *b);
 must_use int lb_stat_read(const struct lb *lb, int backend, struct lb_stat *sum);
 must_use int lb_vip_stat_read(const struct lb *lb, int vip, struct lb_vip_stat *sum);
 
+/* Octets of the rings, which have no pins. Prints nothing. */
+must_use int lb_rings_bytes(const struct lb *lb, __u64 *bytes);
+
 /* Is this entry of the flow table a flow that is still remembered? */
 bool lb_is_flow(const struct lb *lb, __u64 entry);
 /* Flows of a backend by enum lb_flow, those that idle has forgotten left out. */

@@ -483,6 +483,7 @@ static int instance_call(const struct walk *w, const char *instance)
 {
 	auto_lb struct lb lb = LB_INIT;
 	struct lb_view_place p = { .lb = &lb };
+	__u64 rings;
 	int ret = lb_open(w->run, w->b, instance, false, &lb);
 
 	if (ret <= 0)
@@ -492,7 +493,14 @@ static int instance_call(const struct walk *w, const char *instance)
 	for (__u32 i = 1; i < lb.config->backends; i++)
 		p.backends += lb.backend[i].state != LB_FREE;
 	ret = flows_memory(w->b, instance, &p.memory_bytes);
-	return ret ? ret : places_call(w, &lb, &p);
+	if (ret)
+		return ret;
+	ret = lb_rings_bytes(&lb, &rings);
+	if (ret)
+		return fail_errno(ret, "%s/kf/%s/rings", w->b->dir, instance);
+	if (p.memory_bytes)
+		p.memory_bytes += rings;
+	return places_call(w, &lb, &p);
 }
 
 /* An instance of another kernel function has no such map. */

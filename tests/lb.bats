@@ -283,6 +283,28 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	[[ $(go 20000 800) == "$after" ]]
 }
 
+@test "backends that come and go: no flow of another one moves or is lost" {
+	local before i changes
+	up
+	backends 2
+	before=$(go 20000 400 2)
+	while :; do
+		lb backend add 10.77.0.13 vip "$V" weight 5
+		lb backend set 10.77.0.13 vip "$V" down
+		lb backend remove 10.77.0.13 vip "$V"
+		echo
+	done >"$BATS_TEST_TMPDIR/changes" 3>&- &
+	changes=$!
+	for i in {1..15}; do
+		[[ $(go 20000 400) == "$before" ]] || { kill "$changes"; echo "round $i"; return 1; }
+		# new ones all arrive, too
+		[[ $(go $((30000 + 300 * i)) 300 | grep -c -e '-$') == 0 ]] || { kill "$changes"; echo "new, round $i"; return 1; }
+	done
+	kill "$changes"
+	wait "$changes" || true
+	[[ $(wc -l <"$BATS_TEST_TMPDIR/changes") -gt 3 ]]
+}
+
 @test "two load balancers: the same set in any order, the same ring" {
 	local i
 	up

@@ -20,7 +20,7 @@ teardown() { wipe; }
 lb() { l3af lb "$@" >/dev/null; }
 # serve: $V with one backend
 serve() {
-	lb enable dev s0
+	lb enable dev s0 gateway 02:77:00:00:00:02
 	lb vip add "$V" "$@"
 	lb backend add 10.77.0.11 vip "$V"
 }
@@ -108,4 +108,54 @@ go() { in_ns cli "$TOP/tests/tools/lbtry.py" 10.99.0.1 53 20000 "$@"; }
 	lb enable dev s0
 	lb vip add 10.99.0.1:80/tcp
 	does '' l3af lb health run
+}
+
+@test "an IPv4 VIP's address in an IPv6 header is no VIP" {
+	local i
+	serve
+	for i in 1 2 3; do
+		in_ns cli python3 "$TOP/tests/tools/gue.py" send c0 odst=none src=fd77::2 dst=::ffff:10.99.0.1 \
+			l4=udp from="500$i" to=53 len=20 dmac=02:77:00:00:00:01
+	done
+	go 1 >/dev/null
+	packets() { l3af --json lb vip list | jq '.[0].packets'; }
+	soon 1 packets
+	[[ $(l3af --json chain list dev s0 | jq -c '.[0].verdicts | [.pass, .tx]') == '[3,1]' ]]
+}
+
+@test "memory is that of the rings, too" {
+	memory() { l3af --json lb list | jq '.[0].memory_bytes'; }
+	local empty vip
+	lb enable dev s0 flows 1024
+	empty=$(memory)
+	lb vip add "$V"
+	vip=$(($(memory) - empty))
+	((vip > 2 * 65537))
+	# the ring before
+	lb backend add 10.77.0.11 vip "$V"
+	[[ $(($(memory) - empty)) == $((2 * vip)) ]]
+	lb backend add fd77::2 vip "$V"
+	[[ $(($(memory) - empty)) == $((2 * vip)) ]]
+	lb vip remove "$V"
+	[[ $(memory) == "$empty" ]]
+}
+
+@test "health probes do not go on by maps or a place from before" {
+	serve
+	in_ns srv ip route add default via 10.77.0.11
+	lb vip add 10.99.0.2:80/tcp
+	lb backend add 10.77.0.11 vip 10.99.0.2:80/tcp
+	run -0 l3af lb health run timeout 50ms
+	[[ $output == '+ chain lb dev s0 hook tc-egress '* ]]
+	rm -r "$STATE/kf/lb"
+	run -0 l3af lb enable dev s0
+	[[ $output == *$'\n- chain lb dev s0 hook tc-egress\n'* ]]
+	lb vip add 10.99.0.2:80/tcp
+	lb backend add 10.77.0.11 vip 10.99.0.2:80/tcp
+	run -0 l3af lb health run timeout 50ms
+	[[ $output == '+ chain lb dev s0 hook tc-egress '* ]]
+	rm -r "$STATE/kf/lb"
+	lb disable dev s0
+	run -0 l3af chain list
+	[[ $output != *lb* ]]
 }

@@ -36,25 +36,25 @@ killed() {
 
 @test "backend add" {
 	lb backend remove 10.77.0.12 vip "$V"
-	killed 1 ring lb backend add 10.77.0.12 vip "$V" -- lb backend remove 10.77.0.12 vip "$V"
+	killed last ring lb backend add 10.77.0.12 vip "$V" -- lb backend remove 10.77.0.12 vip "$V"
 }
-@test "backend remove" { killed 1 ring lb backend remove 10.77.0.12 vip "$V" -- lb backend add 10.77.0.12 vip "$V"; }
-@test "backend set down" { killed 1 ring lb backend set 10.77.0.12 vip "$V" down -- lb backend set 10.77.0.12 vip "$V" up; }
-@test "backend set up, at every second" {
+@test "backend remove" { killed last ring lb backend remove 10.77.0.12 vip "$V" -- lb backend add 10.77.0.12 vip "$V"; }
+@test "backend set down" { killed last ring lb backend set 10.77.0.12 vip "$V" down -- lb backend set 10.77.0.12 vip "$V" up; }
+@test "backend set up" {
 	lb backend set 10.77.0.12 vip "$V" down
-	killed 2 ring lb backend set 10.77.0.12 vip "$V" up -- lb backend set 10.77.0.12 vip "$V" down
+	killed last ring lb backend set 10.77.0.12 vip "$V" up -- lb backend set 10.77.0.12 vip "$V" down
 }
 @test "backend set weight, at every third" {
 	killed 3 ring lb backend set 10.77.0.12 vip "$V" weight 9 -- lb backend set 10.77.0.12 vip "$V" weight 1
 }
-@test "vip add" { killed 1 ring lb vip add "$W" -- lb vip remove "$W"; }
+@test "vip add" { killed last ring lb vip add "$W" -- lb vip remove "$W"; }
 @test "vip remove" {
 	lb vip add "$W"
 	lb backend add 10.77.0.13 vip "$W"
-	killed 1 ring lb vip remove "$W" -- lb vip add "$W" -- lb backend add 10.77.0.13 vip "$W"
+	killed last ring lb vip remove "$W" -- lb vip add "$W" -- lb backend add 10.77.0.13 vip "$W"
 }
-@test "vip add that changes settings, at every second" {
-	killed 2 ring lb vip add "$V" sticky source idle 2m hash-seed 4 -- lb vip add "$V" sticky none idle 1m hash-seed 0
+@test "vip add that changes settings" {
+	killed last ring lb vip add "$V" sticky source idle 2m hash-seed 4 -- lb vip add "$V" sticky none idle 1m hash-seed 0
 }
 @test "no memory in each bpf(2): exit status 0 or what was before" {
 	killed fail ring lb backend set 10.77.0.12 vip "$V" down -- lb backend set 10.77.0.12 vip "$V" up
