@@ -227,8 +227,11 @@ static int place_new(const struct run *run, const struct bpffs *b, struct lb *lb
 		settings_take(&lb->place[place], want);
 	}
 	err = chain_add(run, b, at, &req);
-	if (!err && !run->dry_run)
-		lb->place[place].is_changing = 0;
+	if (run->dry_run)
+		return err;
+	if (err)
+		__atomic_store_n(&lb->place[place].ifindex, 0, __ATOMIC_SEQ_CST);
+	lb->place[place].is_changing = 0;
 	return err;
 }
 
