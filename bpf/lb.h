@@ -159,7 +159,7 @@ struct lb_ring {
  */
 #define LB_WAYS 8
 #define LB_PROBATION 2
-enum lb_flow { LB_NEW, LB_ESTABLISHED, LB_CLOSING /* FIN or RST seen */, LB_CLIENT /* sticky: an address */ };
+enum lb_flow { LB_NEW, LB_ESTABLISHED, LB_CLOSING /* FIN or RST seen, and no more */, LB_CLIENT /* sticky: an address */ };
 #define LB_TICKS 0x3fffU
 #define LB_CLOSING_TICKS 120 /* a closing flow is forgotten after this, if idle is not less */
 #define LB_NEW_TICKS 60      /* a flow of one packet, or of SYNs alone */
