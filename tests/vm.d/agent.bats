@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # agent on another kernel, with the kernel's own GUE (fou) as the sender.
-# shellcheck disable=SC2030,SC2031,SC2154 # variables of run, load and start
+# shellcheck disable=SC2034,SC2086,SC2030,SC2031,SC2154 # variables of run, load and start
 
 load ../lib
 load ../agent
