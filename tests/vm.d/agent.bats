@@ -24,7 +24,7 @@ tunnel() {
 		in_ns cli ip link add t6 type sit remote 10.77.0.1 local 10.77.0.2 $how
 		in_ns cli ip link set t6 up mtu 1400
 	else
-		in_ns cli ip link add t4 type ip6tnl mode any remote fd77::1 local fd77::2 $how
+		in_ns cli ip link add t4 type ip6tnl mode any encaplimit none remote fd77::1 local fd77::2 $how
 	fi
 	in_ns cli ip link set t4 up mtu 1400
 	in_ns cli ip route replace $V4 dev t4 src 10.77.0.2
