@@ -850,14 +850,44 @@ static __always_inline __u32 frame_len(struct xdp_md *ctx, const struct pkt *p)
 	return (__u32)(ctx->data_end - ctx->data);
 }
 
+static __always_inline int xdp_take(struct xdp_md *ctx, void *data, void *end, const struct tunnel *t,
+				    const struct flow *f)
+{
+	void *inner;
+	__be16 word, new;
+
+	inner = at(data, t->l2 + t->strip);
+	if (inner + sizeof(struct iphdr) > end)
+		return XDP_PASS;
+	word = *(__be16 *)inner;
+	if (!ecn_plan(at(data, t->l2), end, word, t, &new)) {
+		count(AGENT_CONGESTED);
+		return XDP_DROP;
+	}
+	if (word != new) {
+		*(__be16 *)inner = new;
+		if (!t->is_inner_v6)
+			csum_add(&((struct iphdr *)inner)->check, new + (__u16)~word);
+	}
+	vip_count(t->vip, overhead_of(t), t->inner_len);
+	if (is_translated(t->vip)) {
+		if (!xdp_translate(inner, end, t, f))
+			return XDP_PASS;
+		count(f->kind == ICMP ? AGENT_ICMP : AGENT_TRANSLATED);
+	}
+	if (!l2_move(data, end, t->l2, t->strip, t->is_inner_v6) || bpf_xdp_adjust_head(ctx, (int)t->strip))
+		return XDP_PASS;
+	count(AGENT_DECAPSULATED);
+	return XDP_PASS;
+}
+
 SEC("xdp.frags")
 int agent(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *inner;
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct agent_place *place = place_here();
 	struct flow *f = flow_here();
 	struct tunnel t = { 0 };
-	__be16 word, new;
 	struct hop h;
 	struct pkt p;
 	bool has_hop;
@@ -883,29 +913,7 @@ int agent(struct xdp_md *ctx)
 		count(ret);
 		return ret == AGENT_CONFLICT ? XDP_DROP : XDP_PASS;
 	}
-	inner = at(data, t.l2 + t.strip);
-	if (inner + sizeof(struct iphdr) > end)
-		return XDP_PASS;
-	word = *(__be16 *)inner;
-	if (!ecn_plan(at(data, t.l2), end, word, &t, &new)) {
-		count(AGENT_CONGESTED);
-		return XDP_DROP;
-	}
-	if (word != new) {
-		*(__be16 *)inner = new;
-		if (!t.is_inner_v6)
-			csum_add(&((struct iphdr *)inner)->check, new + (__u16)~word);
-	}
-	vip_count(t.vip, overhead_of(&t), t.inner_len);
-	if (is_translated(t.vip)) {
-		if (!xdp_translate(inner, end, &t, f))
-			return XDP_PASS;
-		count(f->kind == ICMP ? AGENT_ICMP : AGENT_TRANSLATED);
-	}
-	if (!l2_move(data, end, t.l2, t.strip, t.is_inner_v6) || bpf_xdp_adjust_head(ctx, (int)t.strip))
-		return XDP_PASS;
-	count(AGENT_DECAPSULATED);
-	return XDP_PASS;
+	return xdp_take(ctx, data, end, &t, f);
 }
 
 /*
@@ -1053,13 +1061,36 @@ static __always_inline bool is_linear(struct __sk_buff *skb)
 	return !(p.flags & PKT_ODD) && p.proto != IPPROTO_UDP;
 }
 
+/* word: the inner packet's first one, and what it becomes. */
+static __always_inline int skb_take(struct __sk_buff *skb, const struct tunnel *t, const struct flow *f, __be16 word,
+				    __be16 new)
+{
+	__be16 type = t->is_inner_v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+
+	if (skb_strip(skb, t)) {
+		count(AGENT_UNABLE);
+		return TC_ACT_UNSPEC;
+	}
+	/* also forgets a partial checksum whose start is no longer in the packet */
+	bpf_skb_store_bytes(skb, t->l2 - 2, &type, 2, BPF_F_RECOMPUTE_CSUM);
+	skb_ecn(skb, t, word, new);
+	vip_count(t->vip, overhead_of(t), t->inner_len);
+	if (is_translated(t->vip)) {
+		if (skb_translate(skb, t->l2, t->is_inner_v6, false, true, f, t->vip->to, t->vip->diff))
+			return TC_ACT_SHOT;
+		count(f->kind == ICMP ? AGENT_ICMP : AGENT_TRANSLATED);
+	}
+	count(AGENT_DECAPSULATED);
+	return TC_ACT_UNSPEC;
+}
+
 static __always_inline int skb_decapsulate(struct __sk_buff *skb, const struct agent_place *place)
 {
 	void *data, *end, *inner;
 	struct flow *f = flow_here();
 	struct tunnel t = { 0 };
 	bool has_hop, is_sound = false;
-	__be16 word = 0, new = 0, type;
+	__be16 word = 0, new = 0;
 	struct hop h;
 	struct pkt p;
 	int ret, hop;
@@ -1102,22 +1133,7 @@ static __always_inline int skb_decapsulate(struct __sk_buff *skb, const struct a
 		count(AGENT_CONGESTED);
 		return TC_ACT_SHOT;
 	}
-	if (skb_strip(skb, &t)) {
-		count(AGENT_UNABLE);
-		return TC_ACT_UNSPEC;
-	}
-	/* also forgets a partial checksum whose start is no longer in the packet */
-	type = t.is_inner_v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
-	bpf_skb_store_bytes(skb, t.l2 - 2, &type, 2, BPF_F_RECOMPUTE_CSUM);
-	skb_ecn(skb, &t, word, new);
-	vip_count(t.vip, overhead_of(&t), t.inner_len);
-	if (is_translated(t.vip)) {
-		if (skb_translate(skb, t.l2, t.is_inner_v6, false, true, f, t.vip->to, t.vip->diff))
-			return TC_ACT_SHOT;
-		count(f->kind == ICMP ? AGENT_ICMP : AGENT_TRANSLATED);
-	}
-	count(AGENT_DECAPSULATED);
-	return TC_ACT_UNSPEC;
+	return skb_take(skb, &t, f, word, new);
 }
 
 /*

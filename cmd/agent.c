@@ -48,13 +48,11 @@ static int wrong(struct why *why, const char *fmt, ...)
 static int take_addr(const char *s, struct addr *addr, struct why *why)
 {
 	static const struct addr none, none4 = { { [10] = 0xff, [11] = 0xff } };
-	__u8 first = addr->b[0];
 
 	if (parse_addr(s, addr, why))
 		return -E_USAGE;
-	first = addr_is_v4(addr) ? addr->b[12] : addr->b[0];
 	if (!memcmp(addr, &none, sizeof(none)) || !memcmp(addr, &none4, sizeof(none4)) ||
-	    (addr_is_v4(addr) ? first >= 224 || first == 127 : first == 0xff))
+	    (addr_is_v4(addr) ? addr->b[12] >= 224 || addr->b[12] == 127 : addr->b[0] == 0xff))
 		return wrong(why, "is not the address of a host that others send to");
 	return 0;
 }
@@ -116,7 +114,8 @@ static int take_one(const char *s, void *field, struct why *why)
 }
 
 #define FIELD(f) offsetof(struct params, f)
-#define DEV(text) { .word = "dev", .type = ARG_IFACE, .offset = FIELD(dev), .meta = "IF", .required = true, .help = text }
+#define DEV(text) { .word = "dev", .type = ARG_IFACE, .offset = FIELD(dev), .meta = "IF", .required = true, \
+		    .help = text }
 #define ONLY_DEV { .word = "dev", .type = ARG_IFACE, .offset = FIELD(dev), .meta = "IF", .help = "only this interface" }
 #define INSTANCE(text) { .word = "instance", .type = ARG_NAME, .offset = FIELD(instance), .meta = "NAME", .help = text }
 #define END { .word = NULL }

@@ -247,7 +247,7 @@ static int own_add(const struct addr *addr, void *arg)
 }
 
 /* The VIPs that are asked for. */
-static int vips_plan(const struct agent_enable *want, const struct agent_place *p, int place, struct vips *v)
+static int vips_plan(const struct agent_enable *want, int place, struct vips *v)
 {
 	struct own own = { v, place };
 	int err = 0;
@@ -256,7 +256,6 @@ static int vips_plan(const struct agent_enable *want, const struct agent_place *
 		err = vip_add(v, place, &want->vip[i].addr, want->vip[i].has_to ? &want->vip[i].to : NULL, 0);
 	if (err || !want->is_local)
 		return err;
-	(void)p;
 	err = iface_addrs(own_add, &own);
 	return err ? fail_errno(err, "the addresses of this host") : 0;
 }
@@ -323,10 +322,10 @@ static int vips_drop_gone(const struct run *run, const struct agents *a, const c
 }
 
 static int vips_set(const struct run *run, const struct agents *a, const char *dev, const struct agent_enable *want,
-		    int place, const struct agent_place *p, const struct vips *now)
+		    int place, const struct vips *now)
 {
 	auto_vips struct vips v = { 0 };
-	int err = vips_plan(want, p, place, &v);
+	int err = vips_plan(want, place, &v);
 
 	for (int i = 0; !err && i < v.n; i++) {
 		struct addr addr;
@@ -479,7 +478,7 @@ static int set(const struct run *run, const struct bpffs *b, const struct chain_
 	if (!err && !run->dry_run && (!now || memcmp(now, p, sizeof(*p))))
 		err = agents_place_write(a, place, p);
 	if (!err)
-		err = vips_set(run, a, at->iface.name, want, place, p, &v);
+		err = vips_set(run, a, at->iface.name, want, place, &v);
 	return err ? err : programs_set(run, b, at, a, now, p, m);
 }
 
@@ -500,12 +499,36 @@ static int undo(const struct run *run, const struct bpffs *b, const struct chain
 	return left && !err ? left : err;
 }
 
+/* A free place, and what was made for it undone where it cannot be used. */
+static int enable_new(const struct run *run, const struct bpffs *b, const struct chain_id *at, struct agents *a,
+		      bool has, const struct agent_enable *want, struct agent_place *p, const struct members *m)
+{
+	int place = -E2BIG, err = 0;
+
+	if (!has && !run->dry_run) {
+		char name[NAME_LEN];
+
+		memcpy(name, a->instance, sizeof(name));
+		err = agents_make(b, name, a);
+	}
+	if (err)
+		return err;
+	place = !has && run->dry_run ? 0 : agents_place_new(a, run->dry_run);
+	if (place == -E2BIG)
+		return fail(place, "instance %s has %d interfaces, no more fit; use another instance", a->instance,
+			    AGENT_PLACES);
+	if (place < 0)
+		return fail_errno(place, "kf/%s", a->instance);
+	err = set(run, b, at, a, place, want, NULL, p, m);
+	return err && !run->dry_run ? undo(run, b, at, a, place, p, has, err) : err;
+}
+
 int agent_enable(const struct run *run, const struct bpffs *b, const struct iface *dev, const char *instance,
 		 const struct agent_enable *want)
 {
 	auto_agents struct agents a = AGENTS_INIT;
 	const char *name = instance ? instance : AGENT_KF;
-	struct agent_place was = { 0 }, p;
+	struct agent_place was, p;
 	struct members m;
 	struct chain_id at;
 	int has, place = -ENOENT, err = chain_id_init(&at, dev, HOOK_XDP);
@@ -521,29 +544,19 @@ int agent_enable(const struct run *run, const struct bpffs *b, const struct ifac
 	err = check(&at, &a, &m);
 	if (!err && has)
 		err = drop_gone(run, &a, &at.netns);
-	if (!err && has)
-		place = agents_place(&a, &at.netns, dev->index);
-	if (place >= 0)
-		was = a.place[place];
-	if (!err && place < 0 && !want->vips && !want->is_local)
-		err = fail(-E_USAGE, "agent enable: which packets? give vip ADDR, vip ADDR to ADDR, or local");
-	if (!err)
-		err = place_plan(&at, want, place >= 0 ? &was : NULL, &p);
-	if (!err && !has && !run->dry_run)
-		err = agents_make(b, name, &a);
 	if (err)
 		return err;
+	if (has)
+		place = agents_place(&a, &at.netns, dev->index);
+	if (place < 0 && !want->vips && !want->is_local)
+		return fail(-E_USAGE, "agent enable: which packets? give vip ADDR, vip ADDR to ADDR, or local");
 	if (place >= 0)
-		return set(run, b, &at, &a, place, want, &was, &p, &m);
-	if (has || !run->dry_run)
-		place = agents_place_new(&a);
-	if (place == -E2BIG)
-		return fail(place, "instance %s has %d interfaces, no more fit; use another instance", a.instance,
-			    AGENT_PLACES);
-	if (place < 0 && !run->dry_run)
-		return fail_errno(place, "kf/%s", a.instance);
-	err = set(run, b, &at, &a, place, want, NULL, &p, &m);
-	return err && !run->dry_run ? undo(run, b, &at, &a, place, &p, has, err) : err;
+		was = a.place[place];
+	err = place_plan(&at, want, place >= 0 ? &was : NULL, &p);
+	if (err)
+		return err;
+	return place >= 0 ? set(run, b, &at, &a, place, want, &was, &p, &m) :
+		enable_new(run, b, &at, &a, has, want, &p, &m);
 }
 
 /*

@@ -216,14 +216,14 @@ static int place_clear(const struct agents *a, int place)
 	return err;
 }
 
-int agents_place_new(struct agents *a)
+int agents_place_new(struct agents *a, bool is_dry)
 {
 	int err;
 
 	for (int i = 0; i < AGENT_PLACES; i++) {
 		if (a->place[i].ifindex)
 			continue;
-		err = place_clear(a, i);
+		err = is_dry ? 0 : place_clear(a, i);
 		return err ? err : i;
 	}
 	return -E2BIG;
@@ -357,7 +357,8 @@ int agents_sources(const struct agents *a, int place, struct agent_source **all,
 	*all = calloc((size_t)k.n + 1, sizeof(**all));
 	if (!*all)
 		return -ENOMEM;
-	memcpy(*all, k.key ? k.key : (char *)*all, (size_t)k.n * sizeof(**all));
+	if (k.n)
+		memcpy(*all, k.key, (size_t)k.n * sizeof(**all));
 	qsort(*all, (size_t)k.n, sizeof(**all), source_compare);
 	return err;
 }

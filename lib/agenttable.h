@@ -25,8 +25,8 @@ must_use int agents_remove(const struct bpffs *b, const char *instance);
 
 /* The place of an interface, or -ENOENT. */
 must_use int agents_place(const struct agents *a, const struct netns *netns, int ifindex);
-/* A free one, its counters zero, nothing left of who had it; or -E2BIG. */
-must_use int agents_place_new(struct agents *a);
+/* A free one or -E2BIG; unless it is_dry, its counters are zero and nothing is left of who had it. */
+must_use int agents_place_new(struct agents *a, bool is_dry);
 must_use int agents_place_write(struct agents *a, int place, const struct agent_place *what);
 /* Nobody's any more: VIPs, sources, connections, then the place itself. */
 must_use int agents_place_free(struct agents *a, int place);
@@ -38,7 +38,8 @@ struct agent_vip_entry {
 };
 must_use int agents_vips(const struct agents *a, int place, struct agent_vip_entry **all, int *n);
 /* Insert with counters of its own, at zero, or change. */
-must_use int agents_vip_write(const struct agents *a, const struct agent_vip_key *key, struct agent_vip *vip, bool is_new);
+must_use int agents_vip_write(const struct agents *a, const struct agent_vip_key *key, struct agent_vip *vip,
+			      bool is_new);
 /* And its connections; absent is fine. */
 must_use int agents_vip_remove(const struct agents *a, const struct agent_vip_key *key);
 

@@ -97,7 +97,7 @@ int agent_vips(const struct bpffs *b, const struct agent_row *row,
 	auto_agents struct agents a = AGENTS_INIT;
 	auto_free struct agent_vip_entry *vip = NULL;
 	auto_free __u64 *conns = NULL;
-	int n = 0, err = agents_open(b, row->instance, &a);
+	int n = 0, ret = 0, err = agents_open(b, row->instance, &a);
 
 	if (err <= 0)
 		return err;
@@ -106,14 +106,14 @@ int agent_vips(const struct bpffs *b, const struct agent_row *row,
 		conns = calloc((size_t)n + 1, sizeof(*conns));
 	if (!err)
 		err = conns ? agents_conns_count(&a, vip, n, conns) : -ENOMEM;
-	for (int i = 0; !err && i < n; i++) {
+	for (int i = 0; !err && !ret && i < n; i++) {
 		struct agent_vip_row r = { .key = vip[i].key, .vip = vip[i].vip, .conns = conns[i] };
 
 		err = agents_vip_stat(&a, vip[i].vip.stat, &r.stat);
 		if (!err)
-			err = fn(&r, arg);
+			ret = fn(&r, arg);
 	}
-	return err ? fail_errno(err, "kf/%s: the VIPs", row->instance) : 0;
+	return err ? fail_errno(err, "kf/%s: the VIPs", row->instance) : ret;
 }
 
 int agent_sources(const struct bpffs *b, const struct agent_row *row,
@@ -126,11 +126,13 @@ int agent_sources(const struct bpffs *b, const struct agent_row *row,
 	if (err <= 0)
 		return err;
 	err = agents_sources(&a, (int)row->number, &source, &n);
+	if (err)
+		return fail_errno(err, "kf/%s: the sources", row->instance);
 	for (int i = 0; !err && i < n; i++) {
 		struct prefix p = { .len = (__u8)(source[i].len - 32) };
 
 		memcpy(p.addr.b, source[i].addr, sizeof(p.addr.b));
 		err = fn(&p, arg);
 	}
-	return err ? fail_errno(err, "kf/%s: the sources", row->instance) : 0;
+	return err;
 }

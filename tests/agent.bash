@@ -30,7 +30,7 @@ agent() { l3af agent enable dev s0 "$@" >/dev/null; }
 
 # translate WORDS...: all VIPs to the host's own addresses
 translate() {
-	agent vip "${VIP[44]}" to $OWN4 vip "${VIP[46]}" to $OWN4 vip "${VIP[64]}" to $OWN6 vip "${VIP[66]}" to $OWN6 "$@"
+	agent vip "${VIP[44]}" to "$OWN4" vip "${VIP[46]}" to "$OWN4" vip "${VIP[64]}" to "$OWN6" vip "${VIP[66]}" to "$OWN6" "$@"
 }
 
 # counter NAME [WORDS...]: of the first interface of agent stats, whatever kind it is

@@ -316,7 +316,7 @@ translate_table() {
 @test "an application that has an address of its own: translated, and back" {
 	local hook how
 	tunnels
-	start app srv python3 "$ECHO" serve 80 $OWN4 $OWN6
+	start app srv python3 "$ECHO" serve 80 "$OWN4" "$OWN6"
 	for hook in xdp tc; do
 		translate hook $hook
 		for how in on off; do
@@ -327,16 +327,16 @@ translate_table() {
 	done
 	[[ $(counter clamped) == 16 && $(counter unable) == 0 && $(counter conflict) == 0 ]]
 	# the application itself is there for others as it was
-	echoes tcp $OWN4 10000
-	echoes udp $OWN4 1000
-	echoes tcp $OWN6 10000
+	echoes tcp "$OWN4" 10000
+	echoes udp "$OWN4" 1000
+	echoes tcp "$OWN6" 10000
 	[[ $(counter conflict) == 0 ]]
 }
 
 @test "datagrams in fragments, both ways, and replies of which the first fragment is not known" {
 	local hook v
 	tunnels
-	start app srv python3 "$ECHO" serve 80 $OWN4 $OWN6
+	start app srv python3 "$ECHO" serve 80 "$OWN4" "$OWN6"
 	# room for the tunnel around whole fragments
 	in_ns cli ip link set c0 mtu 1600
 	in_ns srv ip link set s0 mtu 1600
@@ -395,7 +395,7 @@ opened() {
 }
 
 @test "replies leave from the VIP: checksums, quotes, the maximum segment size wherever it stands" {
-	agent vip 192.0.2.1 to $OWN4 vip fd55::1 to $OWN6
+	agent vip 192.0.2.1 to "$OWN4" vip fd55::1 to "$OWN6"
 	opened xdp
 	reply_table
 	[[ $(counter replies) == 14 && $(counter icmp) == 4 && $(counter clamped) == 4 ]]
@@ -417,7 +417,7 @@ opened() {
 }
 
 @test "who speaks to the application directly gets no VIP, and two VIPs cannot share a connection" {
-	agent vip 192.0.2.1 to $OWN4 vip 192.0.2.2 to $OWN4
+	agent vip 192.0.2.1 to "$OWN4" vip 192.0.2.2 to "$OWN4"
 	table xdp <<-'END'
 		l4=tcp tcp=S | take dst=10.77.0.1
 		l4=tcp dst=192.0.2.2 | drop
@@ -466,7 +466,7 @@ for e in json.load(sys.stdin):
 @test "connections end by time: an hour, a minute, ten seconds" {
 	local tcp='odst=none src=10.77.0.1 dst=192.0.2.99 l4=tcp from=80 to=40000' udp
 	udp=${tcp/tcp/udp}
-	agent vip 192.0.2.1 to $OWN4 vip 192.0.2.2 to $OWN4
+	agent vip 192.0.2.1 to "$OWN4" vip 192.0.2.2 to "$OWN4"
 	table xdp <<<$'l4=tcp tcp=S | take dst=10.77.0.1\nl4=udp | take dst=10.77.0.1'
 	age 50
 	table tc-egress <<<"$udp | take src=192.0.2.1"
@@ -502,17 +502,17 @@ for e in json.load(sys.stdin):
 
 # ---- the second hop ----
 
-HOP=gue=0\ data=4c33414600000000000000000000ffff
+HOP=4c33414600000000000000000000ffff # and an IPv4 address
 
 @test "a packet of a connection that is not known here goes to the backend before" {
 	local to='dmac=02:77:00:00:00:02 smac=02:77:00:00:00:01' hop6 hop hook
 	hop6='gue=0 data=4c334146fd770000000000000000000000000009 osrc=fd77::2 odst=fd77::1'
 	for hook in xdp tc; do
 		agent hook $hook vip 192.0.2.1 vip fd55::1 vip 192.0.2.2 to 10.77.0.1
-		table "${hook/tc/tc-ingress}" <<<"${HOP}0a4d0009 l4=tcp len=9 | take"
+		table "${hook/tc/tc-ingress}" <<<"gue=0 data=${HOP}0a4d0009 l4=tcp len=9 | take"
 		# only who is known is obeyed
 		agent strict source 10.77.0.0/24 strict source fd77::/64
-		hop="${HOP}0a4d0009"
+		hop="gue=0 data=${HOP}0a4d0009"
 		[[ $hook == tc ]] || table xdp <<-END
 			$hop l4=tcp len=9 | send $to gue=1 odst=10.77.0.9
 			$hop l4=tcp len=9 csum=0 | send $to gue=1 odst=10.77.0.9
@@ -546,7 +546,7 @@ import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("10.77.0.2", 6080)); s.settimeout(5); print("up", flush=True)
 try: d, who = s.recvfrom(9999); print(who[0], d[:1].hex(), len(d), file=open(sys.argv[1], "w"))
 except TimeoutError: print("nothing", file=open(sys.argv[1], "w"))' "$out"
-	gue ${HOP}0a4d0002 l4=tcp len=5 osrc=10.77.0.3 from="$1"
+	gue gue=0 "data=${HOP}0a4d0002" l4=tcp len=5 osrc=10.77.0.3 from="$1"
 	wait "${PID[hop]}"
 	finish hop
 	cat "$out"
@@ -584,7 +584,7 @@ except TimeoutError: print("nothing", file=open(sys.argv[1], "w"))' "$out"
 import socket, sys
 s = socket.socket(); s.bind(("10.77.0.2", int(sys.argv[2]))); s.connect((sys.argv[1], 80)); print("open", flush=True)
 sys.stdin.read()' "${VIP[44]}" "1${#hook}00"
-		gue ${HOP}0a4d0009 l4=tcp tcp=A src=10.77.0.2 from="1${#hook}00"
+		gue gue=0 "data=${HOP}0a4d0009" l4=tcp tcp=A src=10.77.0.2 from="1${#hook}00"
 		eventually test "$(counter second_hop)" == 0
 		finish client
 		# TIME-WAIT, or gone
@@ -667,7 +667,7 @@ learned() { in_ns srv ip route get "$1" | grep -q "${*:2}"; }
 	tunnels
 	for hook in xdp tc; do
 		translate hook $hook
-		start app srv python3 "$ECHO" serve 80 $OWN4 $OWN6
+		start app srv python3 "$ECHO" serve 80 "$OWN4" "$OWN6"
 		in_ns srv ip route flush cache
 		in_ns srv ip -6 route flush cache
 		echoes udp "${VIP[44]}" 10 900
@@ -701,8 +701,8 @@ killed() {
 @test "runs killed anywhere: the next one completes them" {
 	local us
 	for ((us = 2000; us <= 150000; us += 9000)); do
-		killed "$us" agent enable dev s0 vip 192.0.2.1 to $OWN4 vip fd55::1 strict source 10.77.0.0/24
-		agent vip 192.0.2.1 to $OWN4 vip fd55::1 strict source 10.77.0.0/24
+		killed "$us" agent enable dev s0 vip 192.0.2.1 to "$OWN4" vip fd55::1 strict source 10.77.0.0/24
+		agent vip 192.0.2.1 to "$OWN4" vip fd55::1 strict source 10.77.0.0/24
 		table xdp <<<$'l4=tcp tcp=S | take dst=10.77.0.1\ndst=fd55::1 src=fd56::9 | take\nosrc=10.78.0.9 | pass'
 		killed "$us" agent disable dev s0 vip 192.0.2.1
 		killed "$((us / 2))" agent disable dev s0

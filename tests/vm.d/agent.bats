@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # agent on another kernel, with the kernel's own GUE (fou) as the sender.
-# shellcheck disable=SC2034,SC2086,SC2030,SC2031,SC2154 # variables of run, load and start
+# shellcheck disable=SC2030,SC2031,SC2034,SC2154 # variables of run, load and start
 
 load ../lib
 load ../agent
@@ -24,7 +24,7 @@ tunnel() {
 		in_ns cli ip link add t6 type sit remote 10.77.0.1 local 10.77.0.2 $how
 		in_ns cli ip link set t6 up mtu 1400
 	else
-		in_ns cli ip link add t4 type ip6tnl mode any remote fd77::1 local fd77::2 $how
+		in_ns cli ip link add t4 type ip6tnl mode any encaplimit none remote fd77::1 local fd77::2 $how
 	fi
 	in_ns cli ip link set t4 up mtu 1400
 	in_ns cli ip route replace $V4 dev t4 src 10.77.0.2
@@ -54,7 +54,7 @@ curls() {
 			else
 				in_ns srv ip addr del $V4/32 dev lo
 				in_ns srv ip addr del $V6/128 dev lo
-				agent vip $V4 to $OWN4 vip $V6 to $OWN6
+				agent vip $V4 to "$OWN4" vip $V6 to "$OWN6"
 			fi
 			for outer in 4 6; do
 				for csum in encap-csum noencap-csum; do
@@ -86,7 +86,7 @@ curls() {
 @test "byte by byte, both hooks" {
 	local hook
 	for hook in xdp tc; do
-		agent hook $hook vip 192.0.2.1 to $OWN4 vip fd55::1
+		agent hook $hook vip 192.0.2.1 to "$OWN4" vip fd55::1
 		table "${hook/tc/tc-ingress}" <<-'END'
 			l4=tcp len=100 | take dst=10.77.0.1
 			l4=udp osrc=fd77::2 odst=fd77::1 len=9 | take dst=10.77.0.1
