@@ -73,6 +73,7 @@ LIBTESTS := \
 	lbsim
 PLAINTESTS := \
 	agentrun \
+	benchagent \
 	flowsend \
 	lbflood \
 	lbload \
@@ -128,11 +129,13 @@ $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
 
-bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchlb $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_ipfix \
-		$(addprefix $(B)/tests/bpf/,bench.o empty.o flowbench.o flowpeer.o lbharness.o tcempty.o)
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchagent $(B)/tests/benchlb $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_ipfix \
+		$(addprefix $(B)/tests/bpf/,agentharness.o bench.o empty.o flowbench.o flowpeer.o lbharness.o tcempty.o)
 	tests/bench
 	@echo
 	KATRAN=$(KATRAN) tests/benchlb
+	@echo
+	tests/benchagent
 	@echo
 	$(B)/tests/unit_ipfix bench
 	@echo

@@ -529,7 +529,8 @@ static __always_inline int translate_plan(const struct tunnel *t, struct flow *f
 }
 
 /*
- * The second hop (bpf/gue.h): not a SYN, of a connection that is not known here.
+ * The second hop (bpf/gue.h): not a SYN, of a connection that is not known here. Only where
+ * sources are strict: whoever is obeyed can have packets sent to any host from here.
  */
 struct hop {
 	__u32 addr[4];
@@ -870,7 +871,7 @@ int agent(struct xdp_md *ctx)
 		forget_direct(&p, end, place);
 		return XDP_PASS;
 	}
-	has_hop = ret == TAKE && hop_parse(at(data, t.l2 + t.strip - HOP_STRIP), end, &t, &h);
+	has_hop = ret == TAKE && place->is_strict && hop_parse(at(data, t.l2 + t.strip - HOP_STRIP), end, &t, &h);
 	if (ret == TAKE && (is_translated(t.vip) || has_hop) && !xdp_flow(ctx, t.l2 + t.strip, t.is_inner_v6))
 		ret = AGENT_BAD_LENGTH;
 	if (ret == TAKE && has_hop && !is_known(ctx, place, &t, f) &&
@@ -1082,7 +1083,7 @@ static __always_inline int skb_decapsulate(struct __sk_buff *skb, const struct a
 		word = *(__be16 *)inner;
 		is_sound = ecn_plan(at(data, t.l2), end, word, &t, &new);
 	}
-	has_hop = ret == TAKE && hop_parse(at(data, t.l2 + t.strip - HOP_STRIP), end, &t, &h);
+	has_hop = ret == TAKE && place->is_strict && hop_parse(at(data, t.l2 + t.strip - HOP_STRIP), end, &t, &h);
 	if (ret == TAKE && (is_translated(t.vip) || has_hop) && !skb_flow(skb, t.l2 + t.strip, t.is_inner_v6, true))
 		ret = AGENT_BAD_LENGTH;
 	if (ret == TAKE && has_hop && !is_known(skb, place, &t, f) &&

@@ -509,6 +509,9 @@ HOP=gue=0\ data=4c33414600000000000000000000ffff
 	hop6='gue=0 data=4c334146fd770000000000000000000000000009 osrc=fd77::2 odst=fd77::1'
 	for hook in xdp tc; do
 		agent hook $hook vip 192.0.2.1 vip fd55::1 vip 192.0.2.2 to 10.77.0.1
+		table "${hook/tc/tc-ingress}" <<<"${HOP}0a4d0009 l4=tcp len=9 | take"
+		# only who is known is obeyed
+		agent strict source 10.77.0.0/24 strict source fd77::/64
 		hop="${HOP}0a4d0009"
 		[[ $hook == tc ]] || table xdp <<-END
 			$hop l4=tcp len=9 | send $to gue=1 odst=10.77.0.9
@@ -557,7 +560,7 @@ except TimeoutError: print("nothing", file=open(sys.argv[1], "w"))' "$out"
 	in_ns cli bash -c 'echo 1 >/proc/sys/net/ipv4/conf/all/accept_local; echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
 		echo 0 >/proc/sys/net/ipv4/conf/c0/rp_filter'
 	for hook in xdp tc; do
-		agent hook $hook vip 192.0.2.1
+		agent hook $hook vip 192.0.2.1 strict source 10.77.0.0/24
 		# a listener alone does not know the connection
 		start app srv python3 "$ECHO" serve 80 192.0.2.1
 		[[ $(hop_arrives 5) == '10.77.0.3 45 45' ]]
@@ -574,9 +577,8 @@ except TimeoutError: print("nothing", file=open(sys.argv[1], "w"))' "$out"
 	local hook
 	tunnels
 	own
-	in_ns srv ip addr add 192.0.2.7/32 dev lo
 	for hook in xdp tc; do
-		agent hook $hook vip "${VIP[44]}"
+		agent hook $hook vip "${VIP[44]}" strict source 10.77.0.0/24
 		start app srv python3 "$ECHO" serve 80 "${VIP[44]}"
 		start client cli python3 -c '
 import socket, sys

@@ -79,7 +79,7 @@ print(a.packed.hex() if a.version == 6 else "0" * 20 + "ffff" + a.packed.hex())'
 }
 
 @test "a second hop is another host, by a way that this one has" {
-	agent vip 192.0.2.1
+	agent vip 192.0.2.1 strict source 10.77.0.0/24 strict source fd77::/64
 	# where the kernel tells no way, the router it came from knows one
 	hops 2 224.0.0.1 255.255.255.255 127.0.0.1 0.0.0.0 ff02::1 ::1 ::
 	hops 3 10.77.0.9 203.0.113.1 fd77::9

@@ -82,6 +82,16 @@ go() { in_ns cli "$TOP/tests/tools/lbtry.py" 10.99.0.1 53 20000 "$@"; }
 	does '' l3af lb list
 }
 
+@test "where the chain is full, nothing is left of an attempt" {
+	local n
+	pair other peer
+	NS=other lb enable dev s0
+	for n in {1..32}; do l3af chain add "m$n" dev s0 hook xdp object "$FP/bpf/empty.o" >/dev/null; done
+	run --separate-stderr l3af lb enable dev s0
+	[[ $status == 1 && -z $output && $stderr == 'l3afctl: s0: the xdp chain has 32 members, '* ]]
+	[[ $(NS=other l3af --json lb list | jq -c '[.[].dev]') == '["s0"]' ]]
+}
+
 @test "no VIP at the address of a backend" {
 	serve
 	refuses 2 'l3afctl: vip 10.77.0.11/tcp: its address is that of a backend of vip 10.99.0.1:53/udp' \

@@ -44,8 +44,8 @@ killed() {
 	lb backend set 10.77.0.12 vip "$V" down
 	killed last ring lb backend set 10.77.0.12 vip "$V" up -- lb backend set 10.77.0.12 vip "$V" down
 }
-@test "backend set weight, at every third" {
-	killed 3 ring lb backend set 10.77.0.12 vip "$V" weight 9 -- lb backend set 10.77.0.12 vip "$V" weight 1
+@test "backend set weight, at every 5th" {
+	killed 5 ring lb backend set 10.77.0.12 vip "$V" weight 9 -- lb backend set 10.77.0.12 vip "$V" weight 1
 }
 @test "vip add" { killed last ring lb vip add "$W" -- lb vip remove "$W"; }
 @test "vip remove" {
@@ -57,7 +57,6 @@ killed() {
 	killed last ring lb vip add "$V" sticky source idle 2m hash-seed 4 -- lb vip add "$V" sticky none idle 1m hash-seed 0
 }
 @test "no memory in each bpf(2): exit status 0 or what was before" {
-	killed fail ring lb backend set 10.77.0.12 vip "$V" down -- lb backend set 10.77.0.12 vip "$V" up
 	lb backend remove 10.77.0.12 vip "$V"
 	killed fail ring lb backend add 10.77.0.12 vip "$V" -- lb backend remove 10.77.0.12 vip "$V"
 	killed fail ring lb backend remove 10.77.0.12 vip "$V" -- lb backend add 10.77.0.12 vip "$V"
@@ -78,8 +77,12 @@ killed() {
 	does '~ lb backend 10.77.0.13 vip 10.99.0.1:53/udp weight 1 -> 5' l3af lb backend set 10.77.0.13 vip "$V" weight 5
 	does '~ lb backend 10.77.0.12 vip 10.99.0.1:53/udp state up -> down' l3af lb backend set 10.77.0.12 vip "$V" down
 }
-@test "enable, at every 17th, and disable, at every 5th" {
+@test "enable, at every 31st, and disable, at every 13th" {
 	in_ns srv ip link add x0 type veth peer name x1
-	killed 17 'lb list' lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02 -- lb disable dev x0
-	killed 5 'lb list' lb disable dev x0 -- lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02
+	killed 31 'lb list' lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02 -- lb disable dev x0
+	killed 13 'lb list' lb disable dev x0 -- lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02
+}
+@test "enable with other settings: packets and listings have all of the old ones or of the new, at every 3rd" {
+	killed 3 'lb list' lb enable dev s0 gateway 02:77:00:00:00:02 source 10.77.0.9 source6 fd77::9 -- \
+		lb enable dev s0 gateway 02:77:00:00:00:02 source 10.77.0.1 source6 fd77::1
 }

@@ -123,9 +123,12 @@ unserve() {
 agents() {
 	local host
 	for host in be1 be2; do
-		on "$host" agent enable dev e0 vip "$VIP4" vip "$VIP6" >/dev/null
+		# who is obeyed about second hops
+		on "$host" agent enable dev e0 vip "$VIP4" vip "$VIP6" strict source 10.80.11.0/24 \
+			strict source 10.80.12.0/24 strict source fd80:11::/64 strict source fd80:12::/64 >/dev/null
 	done
-	on hv agent enable dev t0 vip "$VIP4" to "$(a4 vm)" vip "$VIP6" to "$(a6 vm)" at guest >/dev/null
+	on hv agent enable dev t0 vip "$VIP4" to "$(a4 vm)" vip "$VIP6" to "$(a6 vm)" at guest \
+		strict source 10.80.0.0/20 strict source fd80::/16 >/dev/null
 }
 
 # lbs "PORT/PROTO..." "BACKEND..." "LB..." [WORD...]: load balancers with these VIPs, of both

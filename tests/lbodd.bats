@@ -60,13 +60,13 @@ pkt() { in_ns srv env BPFFS="$BPFFS" LBHARNESS="$FP/bpf/lbharness.o" "$FP/lbpkt"
 	in_ns srv ip route add 10.200.0.0/24 via 10.77.0.2
 	l3af lb enable dev s0 gateway auto >/dev/null
 	serve 10.99.0.1:80/tcp 10.200.0.5
-	packets " = $to"
+	packets "dport=80 = $to"
 	in_ns srv ip neigh del 10.77.0.2 dev s0
 	sleep 2.2 # what it said is good for two ticks
-	packets " = $to"
+	packets "dport=80 = $to"
 	in_ns srv ip route replace 10.200.0.0/24 via 10.77.0.9
 	sleep 2.2
-	packets ' = drop'
+	packets 'dport=80 = drop'
 	in_ns srv ip neigh replace 10.77.0.9 lladdr 02:77:00:00:00:02 dev s0
-	packets " = $to"
+	packets "dport=80 = $to"
 }

@@ -4,8 +4,8 @@
 lbkill.py TOOLS L3AFCTL BPFFS STEP LOOK PORTS WORD... [-- WORD...]...
 
 Runs where client and backends are (lbtry.py); l3afctl runs in the network namespace srv. The first
-command is killed at every STEP-th system call, the others undo it; STEP last: at each of the last 60,
-which are those that change anything, and at every 9th before; STEP fail: in turn each of its bpf(2)
+command is killed at every STEP-th system call, the others undo it; STEP last: at each of
+those near the end that change anything, and at every 9th of all; STEP fail: in turn each of its bpf(2)
 returns an error, and its exit status says what there is then. After each kill packets of PORTS
 flows that were known before arrive, as do new ones; what LOOK says (ring: lbring state; otherwise
 words of l3afctl) is what it was before or what the command makes it, once the next command was run.
@@ -95,10 +95,10 @@ def says(k, killed, now):
         sys.exit(f"call {k}: {lines}, and then {now}")
 
 
-def sweep(k, step):
-    """From the k-th system call on: which one was not reached any more."""
+def sweep(k, step, last=1 << 30):
+    """From the k-th system call to the last: which one was not reached any more."""
     global olds, news
-    while True:
+    while k <= last:
         killed = run(f"{tools}/killat", how, str(k), binary, "--bpffs", bpffs, "-q", *commands[0], may_fail=True)
         if killed.returncode > 1:
             sys.exit(f"call {k}: {killed.stderr}")
@@ -121,7 +121,8 @@ def sweep(k, step):
 if step == "last":
     end = sweep(1, 9)
     undo_all(end)
-    sweep(max(end - 60, 2), 1)
+    sweep(max(end - 60, 2), 1, end - 16)  # then there are munmap(2) and close(2)
+    l3af(*commands[0])
 else:
     sweep(1, 1 if step == "fail" else int(step))
 if state() != after or not olds or not news and step in ("last", "fail"):

@@ -16,18 +16,19 @@ teardown() { finish_all; wipe; }
 
 # tunnel KIND CSUM: from cli to the VIPs, KIND 4 or 6: of the outer header
 tunnel() {
-	local far=10.77.0.1 near=10.77.0.2 one='type ipip' two='type sit'
-	[[ $1 == 4 ]] || far=fd77::1 near=fd77::2 one='type ip6tnl mode ip4ip6' two='type ip6tnl mode ip6ip6'
-	in_ns cli ip link delete t4 2>/dev/null || true
-	in_ns cli ip link delete t6 2>/dev/null || true
+	local how="encap gue encap-sport 50000 encap-dport 6080 $2" dev
+	for dev in t4 t6; do in_ns cli ip link delete $dev 2>/dev/null || true; done
 	# shellcheck disable=SC2086
-	in_ns cli ip link add t4 $one remote $far local $near encap gue encap-sport 50000 encap-dport 6080 $2
-	# shellcheck disable=SC2086
-	in_ns cli ip link add t6 $two remote $far local $near encap gue encap-sport 50000 encap-dport 6080 $2
+	if [[ $1 == 4 ]]; then
+		in_ns cli ip link add t4 type ipip remote 10.77.0.1 local 10.77.0.2 $how
+		in_ns cli ip link add t6 type sit remote 10.77.0.1 local 10.77.0.2 $how
+		in_ns cli ip link set t6 up mtu 1400
+	else
+		in_ns cli ip link add t4 type ip6tnl mode any remote fd77::1 local fd77::2 $how
+	fi
 	in_ns cli ip link set t4 up mtu 1400
-	in_ns cli ip link set t6 up mtu 1400
-	in_ns cli ip route add $V4 dev t4 src 10.77.0.2
-	in_ns cli ip -6 route add $V6 dev t6 src fd77::2
+	in_ns cli ip route replace $V4 dev t4 src 10.77.0.2
+	in_ns cli ip -6 route replace $V6 dev "t$((10 - $1))" src fd77::2
 }
 
 serve() {
