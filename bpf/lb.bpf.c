@@ -329,7 +329,7 @@ struct known {
 	__u64 hash, dmac;
 	__u32 number, len, now;
 	struct outer o;
-	bool is_picked, is_new;
+	bool is_picked, is_new, has_second;
 	__u8 tcp;          /* flags */
 };
 
@@ -404,6 +404,7 @@ static __always_inline int known_pick(struct known *k, bool is_v4)
 	k->number = j->backend;
 	k->is_new = j->is_new;
 	k->is_picked = true;
+	k->has_second = j->second;
 	k->backend = backend_get(k->number);
 	return k->backend ? PICKED : XDP_DROP;
 }
@@ -447,11 +448,10 @@ static __always_inline __u64 known_hop(const struct known *k)
 /* Is the way there as plain as the packet? */
 static __always_inline bool known_way(struct known *k, bool is_v4)
 {
-	const struct job *j = job_get();
 	const __u32 *source;
 
 	k->place = place_get();
-	if (!k->place || k->backend->is_v4 != is_v4 || !j || (k->is_picked && j->second))
+	if (!k->place || k->backend->is_v4 != is_v4 || k->has_second)
 		return false;
 	source = k->place->source6;
 	if (is_v4 ? !k->place->source4 : !(source[0] | source[1] | source[2] | source[3]))

@@ -9,7 +9,8 @@
  * instance is made:
  *
  *   config    one struct lb_config (m)
- *   places    struct lb_place by the place constant of a loaded program (m)
+ *   places    struct lb_place by the place constant of a loaded program (m); as many again,
+ *             for lb_config.aside
  *   prefilter one struct lb_prefilter (m): addresses that may be a VIP's
  *   vipkeys   HASH of struct lb_key to u32, a VIP's number; proto and port 0: any VIP with
  *             this address, there is at least one
@@ -56,7 +57,7 @@ struct lb_config {
 	__u32 tick_shift;  /* time in a flow's entry: jiffies64 >> this, about a second */
 	__u32 tick_us;     /* how long a tick is */
 	__u32 swept;       /* tick when user space last erased what was forgotten */
-	__u32 reserved;
+	__u32 aside;       /* bit i: packets read places[LB_PLACES + i], places[i] is being rewritten */
 	__u32 key[LB_KEYS]; /* random: of the flow table's hash */
 };
 
@@ -158,7 +159,7 @@ struct lb_ring {
  */
 #define LB_WAYS 8
 #define LB_PROBATION 2
-enum lb_flow { LB_NEW, LB_ESTABLISHED, LB_CLOSING /* FIN or RST seen */, LB_CLIENT /* sticky: an address */ };
+enum lb_flow { LB_NEW, LB_ESTABLISHED, LB_CLOSING /* FIN or RST seen, and no more */, LB_CLIENT /* sticky: an address */ };
 #define LB_TICKS 0x3fffU
 #define LB_CLOSING_TICKS 120 /* a closing flow is forgotten after this, if idle is not less */
 #define LB_NEW_TICKS 60      /* a flow of one packet, or of SYNs alone */

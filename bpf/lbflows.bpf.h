@@ -161,14 +161,22 @@ __noinline int client_note(void)
 	return 0;
 }
 
-/* What a flow is after this packet of it. */
-static __always_inline enum lb_flow flow_next(const struct job *j, enum lb_flow was)
+/* A FIN or RST that its receiver did not believe: nobody sends data so long after it. */
+#define NOT_CLOSED_TICKS 2
+
+/* What a flow's entry is after this packet of it. */
+static __always_inline __u64 entry_next(const struct job *j, __u64 e)
 {
-	if (j->f.proto == IPPROTO_TCP && j->tcp & (TCP_FIN | TCP_RST))
-		return LB_CLOSING;
-	if (was == LB_NEW && !(j->f.proto == IPPROTO_TCP && j->tcp & TCP_SYN))
-		return LB_ESTABLISHED;
-	return was;
+	enum lb_flow flow = LB_ENTRY_FLOW(e);
+	bool is_tcp = j->f.proto == IPPROTO_TCP;
+
+	if (is_tcp && j->tcp & (TCP_FIN | TCP_RST))
+		flow = LB_CLOSING;
+	else if (flow == LB_CLOSING && LB_AGE(j->now, e) < NOT_CLOSED_TICKS)
+		return e;
+	else if (flow != LB_NEW || !(is_tcp && j->tcp & TCP_SYN))
+		flow = LB_ESTABLISHED;
+	return LB_ENTRY(LB_ENTRY_TAG(e), j->backend, flow, j->now);
 }
 
 /* Is this entry good for this packet? What is not is told in the job: its way is taken. */
@@ -199,9 +207,8 @@ static __always_inline bool flow_known(struct job *j, const struct lb_config *c)
 	__u32 way, tag = lb_tag(j->hash);
 	struct lb_bucket *b = bucket_get(c, j->hash);
 	struct lb_vip *vip;
-	enum lb_flow flow;
 	bool is_touched;
-	__u64 e = 0;
+	__u64 e = 0, next;
 
 	if (!b)
 		return false;
@@ -219,9 +226,9 @@ static __always_inline bool flow_known(struct job *j, const struct lb_config *c)
 	if (j->kind == JOB_ERROR)
 		return true;
 	is_touched = LB_AGE(j->now, e);
-	flow = flow_next(j, LB_ENTRY_FLOW(e));
-	entry_set(b, (__u32)j->hash & (c->buckets - 1), way, e, LB_ENTRY(tag, j->backend, flow, j->now),
-		  flow == LB_ESTABLISHED && LB_ENTRY_FLOW(e) != flow);
+	next = entry_next(j, e);
+	entry_set(b, (__u32)j->hash & (c->buckets - 1), way, e, next,
+		  LB_ENTRY_FLOW(next) == LB_ESTABLISHED && LB_ENTRY_FLOW(e) != LB_ESTABLISHED);
 	vip = vip_get(j->vip);
 	if (vip && vip->flags & LB_STICKY && (is_touched || way >= LB_WAYS - LB_PROBATION))
 		client_known(j->vip, 1);

@@ -27,7 +27,7 @@ const volatile struct lb_here here SEC(".rodata.place") = { 0 };
 	} name SEC(".maps")
 
 LB_ARRAY(config, BPF_F_MMAPABLE, 1, struct lb_config);
-LB_ARRAY(places, BPF_F_MMAPABLE, LB_PLACES, struct lb_place);
+LB_ARRAY(places, BPF_F_MMAPABLE, 2 * LB_PLACES, struct lb_place);
 LB_ARRAY(prefilter, BPF_F_MMAPABLE, 1, struct lb_prefilter);
 LB_ARRAY(vips, BPF_F_MMAPABLE, 1, struct lb_vip);
 LB_ARRAY(backends, BPF_F_MMAPABLE, 1, struct lb_backend);
@@ -143,8 +143,12 @@ static __always_inline struct lb_config *config_get(void)
 
 static __always_inline struct lb_place *place_get(void)
 {
+	struct lb_config *c = config_get();
 	__u32 i = here.place;
 
+	if (!c)
+		return NULL;
+	i += (c->aside >> (i & 31) & 1) * LB_PLACES;
 	return bpf_map_lookup_elem(&places, &i);
 }
 

@@ -10,42 +10,12 @@
 
 #include "cleanup.h"
 #include "host.h"
-#include "lbdoctor.h"
-#include "lbprobe.h"
-#include "lbview.h"
-
-#define OVERHEAD4 28 /* outer IP and UDP headers */
-#define OVERHEAD6 48
-#define STALE_MS 600000
+#include "lbexam.h"
 
 const char *const lb_grade_words[] = { "ok", "warn", "bad", NULL };
 
-struct site {
-	struct lb_place place;
-	struct iface iface;
-	char dev[48];
-	bool is_on;
-	enum xdp_mode mode;
-	struct addr source4, source6; /* unspecified: none */
-};
-
-struct doctor {
-	const struct run *run;
-	const char *instance;
-	struct site site[LB_PLACES];
-	int sites;
-	struct lb_view view;
-	__u64 flows, flows_max, vips, vips_max, backends, backends_max;
-	bool has_instance, is_interrupted;
-	void (*fn)(const struct lb_finding *f, void *arg);
-	void *arg;
-	int bad;
-};
-
-/* mend may be NULL; the instance is added to it. */
-__attribute__((format(printf, 6, 7)))
-static void found(struct doctor *d, enum lb_grade grade, const char *check, const char *where, const char *mend,
-		  const char *fmt, ...)
+void lb_found(struct doctor *d, enum lb_grade grade, const char *check, const char *where, const char *mend,
+	      const char *fmt, ...)
 {
 	struct lb_finding f = { .grade = grade, .check = check };
 	va_list ap;
@@ -59,18 +29,6 @@ static void found(struct doctor *d, enum lb_grade grade, const char *check, cons
 	va_end(ap);
 	d->bad += grade == LB_BAD;
 	d->fn(&f, d->arg);
-}
-
-static bool is_any(const struct addr *a)
-{
-	static const struct addr none;
-
-	return !memcmp(a, &none, sizeof(none));
-}
-
-static const struct addr *source_of(const struct site *s, const struct addr *family)
-{
-	return addr_is_v4(family) ? &s->source4 : &s->source6;
 }
 
 /*
@@ -151,14 +109,14 @@ static void check_program(struct doctor *d, const struct site *s)
 	snprintf(mend, sizeof(mend), "l3afctl lb enable dev %s%s%s", s->dev, is_default ? "" : " instance ",
 		 is_default ? "" : d->instance);
 	if (!s->is_on)
-		found(d, LB_BAD, "program", s->dev, mend, "lb is not in the xdp chain, or runs on maps that are not %s's",
-		      d->instance);
+		lb_found(d, LB_BAD, "program", s->dev, mend, "lb is not in the xdp chain, or runs on maps that are not %s's",
+			 d->instance);
 	else if (s->mode == MODE_GENERIC)
-		found(d, LB_WARN, "program", s->dev, NULL,
-		      "generic XDP: slow, and packets that GRO has merged are too big to be forwarded; use mode native "
-		      "where the driver has it");
+		lb_found(d, LB_WARN, "program", s->dev, NULL,
+			 "generic XDP: slow, and packets that GRO has merged are too big to be forwarded; use mode native "
+			 "where the driver has it");
 	else
-		found(d, LB_OK, "program", s->dev, NULL, "in the xdp chain, mode %s", mode_words[s->mode]);
+		lb_found(d, LB_OK, "program", s->dev, NULL, "in the xdp chain, mode %s", mode_words[s->mode]);
 }
 
 static void check_link(struct doctor *d, const struct site *s)
@@ -170,17 +128,17 @@ static void check_link(struct doctor *d, const struct site *s)
 		return;
 	snprintf(mend, sizeof(mend), "ip link set %s up", s->dev);
 	if (!nic.is_up)
-		found(d, LB_BAD, "link", s->dev, mend, "is down or has no carrier");
+		lb_found(d, LB_BAD, "link", s->dev, mend, "is down or has no carrier");
 	snprintf(mend, sizeof(mend), "ethtool -K %s%s%s", s->dev, nic.has_lro ? " lro off" : "",
 		 nic.has_hw_gro ? " rx-gro-hw off" : "");
 	if (nic.has_lro || nic.has_hw_gro)
-		found(d, LB_BAD, "offload", s->dev, mend, "the card merges packets before XDP sees them (%s)",
-		      nic.has_lro ? "LRO" : "rx-gro-hw");
+		lb_found(d, LB_BAD, "offload", s->dev, mend, "the card merges packets before XDP sees them (%s)",
+			 nic.has_lro ? "LRO" : "rx-gro-hw");
 	else if (!strcmp(nic.driver, "veth"))
-		found(d, LB_WARN, "offload", s->dev, "on its peer: ethtool -K IF tx off",
-		      "veth: its peer may send half-made checksums, which backends drop; and needs an XDP program itself");
+		lb_found(d, LB_WARN, "offload", s->dev, "on its peer: ethtool -K IF tx off",
+			 "veth: its peer may send half-made checksums, which backends drop; and needs an XDP program itself");
 	else
-		found(d, LB_OK, "offload", s->dev, NULL, "nothing merges packets before XDP");
+		lb_found(d, LB_OK, "offload", s->dev, NULL, "nothing merges packets before XDP");
 }
 
 static void check_mtu(struct doctor *d, const struct site *s)
@@ -192,11 +150,11 @@ static void check_mtu(struct doctor *d, const struct site *s)
 	if (iface_mtu(&s->iface, &mtu))
 		return;
 	if (mtu != s->place.mtu)
-		found(d, mtu < s->place.mtu ? LB_BAD : LB_WARN, "mtu", s->dev, mend,
-		      "the interface has %u, the load balancer was told %u", mtu, s->place.mtu);
+		lb_found(d, mtu < s->place.mtu ? LB_BAD : LB_WARN, "mtu", s->dev, mend,
+			 "the interface has %u, the load balancer was told %u", mtu, s->place.mtu);
 	else
-		found(d, LB_OK, "mtu", s->dev, NULL, "%u: packets of clients up to %u octets fit, to IPv6 backends %u; "
-		      "senders of bigger ones are told", mtu, mtu - OVERHEAD4, mtu - OVERHEAD6);
+		lb_found(d, LB_OK, "mtu", s->dev, NULL, "%u: packets of clients up to %u octets fit, to IPv6 backends %u; "
+			 "senders of bigger ones are told", mtu, mtu - OVERHEAD4, mtu - OVERHEAD6);
 }
 
 static bool has_family(const struct doctor *d, bool is_v4)
@@ -225,19 +183,12 @@ static void check_source(struct doctor *d, const struct site *s, bool is_v4)
 		snprintf(mend, sizeof(mend), "l3afctl lb enable dev %s %s ADDR", s->dev, word);
 	format_addr(a, text, sizeof(text));
 	if (is_any(a))
-		found(d, LB_BAD, "source", s->dev, mend, "no %s source address: packets for such backends are dropped",
-		      family);
+		lb_found(d, LB_BAD, "source", s->dev, mend, "no %s source address: packets for such backends are dropped",
+			 family);
 	else if (!has)
-		found(d, LB_BAD, "source", s->dev, mend, "%s is no address of this host any more", text);
+		lb_found(d, LB_BAD, "source", s->dev, mend, "%s is no address of this host any more", text);
 	else
-		found(d, LB_OK, "source", s->dev, NULL, "%s, of %s", text, owner.name);
-}
-
-static bool is_fixed(const struct site *s)
-{
-	static const __u8 none[6];
-
-	return memcmp(s->place.gateway, none, sizeof(none));
+		lb_found(d, LB_OK, "source", s->dev, NULL, "%s, of %s", text, owner.name);
 }
 
 /* The kernel tells XDP next hops only where it forwards itself. */
@@ -251,10 +202,10 @@ static void check_forwarding(struct doctor *d, const struct site *s, bool is_v4)
 		return;
 	snprintf(mend, sizeof(mend), "sysctl -w net.%s.conf.%s.forwarding=1", family, s->dev);
 	if (!is_on)
-		found(d, LB_BAD, "forwarding", s->dev, mend,
-		      "%s forwarding is off there: the kernel tells no next hops (or give lb enable a gateway MAC)", family);
+		lb_found(d, LB_BAD, "forwarding", s->dev, mend,
+			 "%s forwarding is off there: the kernel tells no next hops (or give lb enable a gateway MAC)", family);
 	else
-		found(d, LB_OK, "forwarding", s->dev, NULL, "%s forwarding is on: the kernel tells next hops", family);
+		lb_found(d, LB_OK, "forwarding", s->dev, NULL, "%s forwarding is on: the kernel tells next hops", family);
 }
 
 /* Answers to probes come from a VIP. */
@@ -274,10 +225,10 @@ static void check_rp_filter(struct doctor *d, const struct site *s)
 	}
 	snprintf(mend, sizeof(mend), "sysctl -w net.ipv4.conf.%s.rp_filter=2", s->dev);
 	if (strict)
-		found(d, LB_WARN, "rp_filter", s->dev, mend,
-		      "strict, and %d VIPs are not routed there: answers to health probes are dropped", strict);
+		lb_found(d, LB_WARN, "rp_filter", s->dev, mend,
+			 "strict, and %d VIPs are not routed there: answers to health probes are dropped", strict);
 	else
-		found(d, LB_OK, "rp_filter", s->dev, NULL, "answers of VIPs to health probes may come in");
+		lb_found(d, LB_OK, "rp_filter", s->dev, NULL, "answers of VIPs to health probes may come in");
 }
 
 /*
@@ -301,15 +252,15 @@ static void check_usable(struct doctor *d, const struct lb_view_vip *v, const ch
 	if (v->usable) {
 		++*ok;
 		if (d->run->verbose)
-			found(d, LB_OK, "backends", vip, NULL, "%d of %d take new flows", v->usable, v->n);
+			lb_found(d, LB_OK, "backends", vip, NULL, "%d of %d take new flows", v->usable, v->n);
 		return;
 	}
 	snprintf(mend, sizeof(mend), v->n ? "l3afctl lb backend list vip %s" : "l3afctl lb backend add ADDR vip %s", vip);
 	if (v->n)
-		found(d, LB_BAD, "backends", vip, mend, "nobody takes new flows, they are dropped: of %d backends %d down, "
-		      "%d draining, %d sick, %d of weight 0", v->n, down, drain, sick, light);
+		lb_found(d, LB_BAD, "backends", vip, mend, "nobody takes new flows, they are dropped: of %d backends %d down, "
+			 "%d draining, %d sick, %d of weight 0", v->n, down, drain, sick, light);
 	else
-		found(d, LB_BAD, "backends", vip, mend, "has no backends: its packets are dropped");
+		lb_found(d, LB_BAD, "backends", vip, mend, "has no backends: its packets are dropped");
 }
 
 static void check_local(struct doctor *d, const struct lb_view_vip *v, const char *vip, int *ok)
@@ -324,8 +275,8 @@ static void check_local(struct doctor *d, const struct lb_view_vip *v, const cha
 	}
 	format_addr(&v->vip.addr, text, sizeof(text));
 	snprintf(mend, sizeof(mend), "ip addr del %s/%d dev %s", text, addr_is_v4(&v->vip.addr) ? 32 : 128, owner.name);
-	found(d, LB_WARN, "local", vip, mend,
-	      "is an address of this host (%s): what is sent from here, health probes too, stays here", owner.name);
+	lb_found(d, LB_WARN, "local", vip, mend,
+		 "is an address of this host (%s): what is sent from here, health probes too, stays here", owner.name);
 }
 
 /* A client, as far as routes are concerned. */
@@ -354,8 +305,8 @@ static void check_loop(struct doctor *d, const struct site *s, const struct lb_v
 		return;
 	snprintf(mend, sizeof(mend), "ip %srule add iif %s to %s unreachable", is_v4 ? "" : "-6 ", s->dev,
 		 format_addr(&v->vip.addr, text, sizeof(text)));
-	found(d, LB_BAD, "loop", vip, mend, "this host forwards what comes to other ports of it by %s: it may come back, "
-	      "round and round", r.iface.name);
+	lb_found(d, LB_BAD, "loop", vip, mend, "this host forwards what comes to other ports of it by %s: it may come back, "
+		 "round and round", r.iface.name);
 }
 
 static bool is_same_addr(const struct lb_view_vip *a, const struct lb_view_vip *b)
@@ -377,261 +328,11 @@ static void check_vips(struct doctor *d)
 	}
 	snprintf(count, sizeof(count), "%d", d->view.vips);
 	if (!d->view.vips)
-		found(d, LB_WARN, "backends", d->instance, "l3afctl lb vip add VIP", "there is no VIP");
+		lb_found(d, LB_WARN, "backends", d->instance, "l3afctl lb vip add VIP", "there is no VIP");
 	else if (usable == d->view.vips && !d->run->verbose)
-		found(d, LB_OK, "backends", d->instance, NULL, "each of %s VIPs has backends that take new flows", count);
+		lb_found(d, LB_OK, "backends", d->instance, NULL, "each of %s VIPs has backends that take new flows", count);
 	if (d->view.vips && foreign == d->view.vips)
-		found(d, LB_OK, "local", d->instance, NULL, "none of %s VIPs is an address of this host", count);
-}
-
-/*
- * Packets for each backend.
- */
-struct asked {
-	struct site *site;
-	const struct lb_view_vip *vip;
-	const struct lb_view_backend *backend;
-	bool has_no_hop;
-};
-
-struct asking {
-	struct asked *list;
-	struct lb_probe *probe;
-	int n;
-	int hops, answers; /* that are well */
-};
-
-static int asking_fill(struct doctor *d, struct asking *a)
-{
-	const size_t most = (size_t)d->sites * (size_t)d->view.backends;
-
-	a->list = calloc(most + 1, sizeof(*a->list));
-	a->probe = calloc(most + 1, sizeof(*a->probe));
-	if (!a->list || !a->probe)
-		return fail_errno(-ENOMEM, "lb doctor");
-	for (int s = 0; s < d->sites; s++)
-		for (int v = 0; d->site[s].is_on && v < d->view.vips; v++)
-			for (int i = 0; i < d->view.vip[v].n; i++) {
-				const struct lb_view_backend *b = &d->view.backend[d->view.vip[v].first + i];
-
-				if (b->rec.state == LB_ALIVE && !is_any(source_of(&d->site[s], &b->addr)))
-					a->list[a->n++] = (struct asked){ &d->site[s], &d->view.vip[v], b, false };
-			}
-	return 0;
-}
-
-/* Asked as by a client: from an address of this host, of the VIP's family. */
-static int ask_all(struct asking *a)
-{
-	for (int i = 0; i < a->n; i++) {
-		const struct asked *q = &a->list[i];
-		struct addr client = *source_of(q->site, &q->vip->vip.addr);
-		int err = is_any(&client) ?
-			  host_iface_addr(&q->site->iface, addr_is_v4(&q->vip->vip.addr), &client) : 0;
-
-		if (err < 0)
-			return err;
-		a->probe[i] = (struct lb_probe){
-			.source = *source_of(q->site, &q->backend->addr),
-			.client = client,
-			.backend = q->backend->addr,
-			.vip = q->vip->vip.addr,
-			.port = ntohs(q->site->place.port),
-		};
-	}
-	return lb_probe(a->probe, a->n);
-}
-
-/* The same backend of another VIP; NULL: none before. */
-static const struct asked *asked_before(const struct asking *a, int i)
-{
-	for (int j = 0; j < i; j++)
-		if (a->list[j].site == a->list[i].site &&
-		    !memcmp(&a->list[j].backend->addr, &a->list[i].backend->addr, sizeof(struct addr)))
-			return &a->list[j];
-	return NULL;
-}
-
-static void check_mac(struct doctor *d, struct asking *a, const struct asked *q, const struct host_route *r,
-		      const __u8 mac[6], const char *where)
-{
-	char text[32], other[32], next[64], mend[160];
-
-	format_mac(mac, text, sizeof(text));
-	format_mac(q->site->place.gateway, other, sizeof(other));
-	format_addr(&r->next, next, sizeof(next));
-	snprintf(mend, sizeof(mend), "l3afctl lb enable dev %s gateway %s", q->site->dev, text);
-	if (is_fixed(q->site) && memcmp(mac, q->site->place.gateway, 6)) {
-		found(d, LB_WARN, "nexthop", where, mend, "the load balancer sends to the gateway %s, this host to %s (%s)",
-		      other, next, text);
-		return;
-	}
-	a->hops++;
-	if (d->run->verbose)
-		found(d, LB_OK, "nexthop", where, NULL, "%s (%s) dev %s", next, text, r->iface.name);
-}
-
-/* With a gateway's MAC given, what this host itself knows is no more than a hint. */
-static void check_hop(struct doctor *d, struct asking *a, struct asked *q)
-{
-	const enum lb_grade bad = is_fixed(q->site) ? LB_WARN : LB_BAD;
-	struct host_route r;
-	__u8 mac[6] = { 0 };
-	char where[64], next[64], mend[192];
-	int err = host_route(source_of(q->site, &q->backend->addr), &q->backend->addr, &r), is_known;
-
-	format_addr(&q->backend->addr, where, sizeof(where));
-	snprintf(mend, sizeof(mend), "ip route get %s", where);
-	q->has_no_hop = true;
-	if (err || r.type != RTN_UNICAST) { /* a blackhole is EINVAL */
-		found(d, r.type == RTN_LOCAL ? LB_BAD : bad, "nexthop", where, mend, "%s", r.type == RTN_LOCAL ?
-		      "is an address of this host" : err && err != -EINVAL ? strerror(-err) :
-		      "its route lets nothing through");
-		return;
-	}
-	is_known = host_neighbour(&r.iface, &r.next, mac);
-	format_addr(&r.next, next, sizeof(next));
-	snprintf(mend, sizeof(mend), "ip neigh show %s dev %s", next, r.iface.name);
-	q->has_no_hop = !is_known;
-	if (is_known < 0)
-		found(d, LB_WARN, "nexthop", where, mend, "its neighbour cannot be read: %s", strerror(-is_known));
-	else if (!is_known)
-		found(d, bad, "nexthop", where, mend, "%s on %s does not answer %s", next, r.iface.name,
-		      addr_is_v4(&r.next) ? "ARP" : "neighbour solicitations");
-	else
-		check_mac(d, a, q, &r, mac, where);
-}
-
-static __u64 now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (__u64)t.tv_sec * 1000 + (__u64)t.tv_nsec / 1000000;
-}
-
-/* What the last round of probes said; is there any? */
-static bool check_health(struct doctor *d, const struct asked *q, const char *vip, const char *where)
-{
-	const struct lb_health *h = &q->backend->health;
-	__u64 age = now_ms() - h->at;
-	char mend[160], text[32];
-
-	if (!h->at)
-		return false;
-	snprintf(mend, sizeof(mend), "l3afctl lb health run vip %s", vip);
-	if (age > STALE_MS && age < 1ULL << 60)
-		found(d, LB_WARN, "health", where, mend, "the last probe was %s ago: does its timer run?",
-		      format_duration(age / 1000 * 1000000, text, sizeof(text)));
-	return q->backend->rec.healthy == LB_HEALTHY && !h->fall;
-}
-
-/* It did not answer. What its next hop has to do with it is said already. */
-static void unanswered(struct doctor *d, const struct asked *q, const struct lb_probe *p, const char *vip)
-{
-	char where[64], addr[64], mend[192];
-
-	format_addr(&p->backend, where, sizeof(where));
-	format_addr(&p->vip, addr, sizeof(addr));
-	switch (p->result) {
-	case LB_PROBE_ANSWERED:
-		break;
-	case LB_PROBE_REFUSED:
-		snprintf(mend, sizeof(mend), "on %s: l3afctl agent enable dev IF vip %s", where, addr);
-		found(d, LB_BAD, "agent", where, mend, "refuses GUE at port %u for %s: no agent, not for this VIP, or not from "
-		      "this source", p->port, vip);
-		break;
-	case LB_PROBE_UNREACHABLE:
-		if (!q->has_no_hop)
-			found(d, LB_BAD, "agent", where, NULL, "cannot be reached: %s", strerror(-p->err));
-		break;
-	case LB_PROBE_UNSENT:
-		found(d, LB_BAD, "agent", where, NULL, "nothing can be sent to it: %s", strerror(-p->err));
-		break;
-	case LB_PROBE_NOT_ASKED:
-		found(d, LB_WARN, "agent", where, NULL, "is not asked for %s: this host has no %s address to ask from", vip,
-		      addr_is_v4(&p->vip) ? "IPv4" : "IPv6");
-		break;
-	case LB_PROBE_SILENT:
-		snprintf(mend, sizeof(mend), "l3afctl lb health run vip %s", vip);
-		if (!q->has_no_hop)
-			found(d, LB_WARN, "agent", where, mend, "no answer of %s to an echo request through GUE: a firewall, "
-			      "no agent, or no route back", vip);
-		break;
-	}
-}
-
-static void check_answer(struct doctor *d, struct asking *a, const struct asked *q, const struct lb_probe *p)
-{
-	bool is_silent = p->result == LB_PROBE_SILENT || p->result == LB_PROBE_NOT_ASKED, is_healthy;
-	char where[64], vip[VIP_LEN];
-
-	format_vip(&q->vip->vip, vip, sizeof(vip));
-	format_addr(&p->backend, where, sizeof(where));
-	is_healthy = check_health(d, q, vip, where);
-	if (p->result != LB_PROBE_ANSWERED && !(is_silent && is_healthy)) {
-		unanswered(d, q, p, vip);
-		return;
-	}
-	a->answers++;
-	if (d->run->verbose)
-		found(d, LB_OK, "agent", where, NULL, is_silent ? "is healthy for %s" : "answers for %s", vip);
-}
-
-/* Dead ones are not asked, but a sick one is worth a line. */
-static void check_sick(struct doctor *d)
-{
-	char where[64], vip[VIP_LEN], mend[160];
-
-	for (int v = 0; v < d->view.vips; v++)
-		for (int i = 0; i < d->view.vip[v].n; i++) {
-			const struct lb_view_backend *b = &d->view.backend[d->view.vip[v].first + i];
-
-			if (b->rec.healthy != LB_SICK || b->rec.admin == LB_DOWN)
-				continue;
-			format_vip(&d->view.vip[v].vip, vip, sizeof(vip));
-			snprintf(mend, sizeof(mend), "l3afctl lb health run vip %s", vip);
-			found(d, LB_BAD, "health", format_addr(&b->addr, where, sizeof(where)), mend, "is sick for %s: %s",
-			      vip, b->health.why);
-		}
-}
-
-static int check_backends(struct doctor *d)
-{
-	auto_free struct asked *list = NULL;
-	auto_free struct lb_probe *probe = NULL;
-	struct asking a = { 0 };
-	int err = asking_fill(d, &a), hops = 0;
-	bool is_permitted = true;
-
-	list = a.list;
-	probe = a.probe;
-	if (err)
-		return err;
-	err = ask_all(&a);
-	if (err == -EPERM)
-		found(d, LB_WARN, "agent", d->instance, NULL, "backends are not asked: that needs CAP_NET_RAW");
-	else if (err)
-		return fail_errno(err, "lb doctor: cannot ask backends");
-	is_permitted = !err;
-	for (int i = 0; i < a.n; i++) {
-		const struct asked *before = asked_before(&a, i);
-
-		if (before) {
-			a.list[i].has_no_hop = before->has_no_hop;
-			continue;
-		}
-		check_hop(d, &a, &a.list[i]);
-		hops++;
-	}
-	if (hops && hops == a.hops && !d->run->verbose)
-		found(d, LB_OK, "nexthop", d->instance, NULL, "known for each of %d backends", hops);
-	for (int i = 0; is_permitted && i < a.n; i++)
-		check_answer(d, &a, &a.list[i], &a.probe[i]);
-	if (a.n && a.n == a.answers && !d->run->verbose)
-		found(d, LB_OK, "agent", d->instance, NULL, "each of %d backends takes GUE for its VIP", a.n);
-	check_sick(d);
-	return 0;
+		lb_found(d, LB_OK, "local", d->instance, NULL, "none of %s VIPs is an address of this host", count);
 }
 
 /*
@@ -640,9 +341,9 @@ static int check_backends(struct doctor *d)
 static void check_room(struct doctor *d, const char *what, __u64 used, __u64 max, unsigned percent, const char *then)
 {
 	if (used * 100 > max * percent)
-		found(d, LB_WARN, "room", d->instance, NULL, "%llu of %llu %s: %s", used, max, what, then);
+		lb_found(d, LB_WARN, "room", d->instance, NULL, "%llu of %llu %s: %s", used, max, what, then);
 	else if (d->run->verbose)
-		found(d, LB_OK, "room", d->instance, NULL, "%llu of %llu %s", used, max, what);
+		lb_found(d, LB_OK, "room", d->instance, NULL, "%llu of %llu %s", used, max, what);
 }
 
 static void check_tables(struct doctor *d)
@@ -654,7 +355,7 @@ static void check_tables(struct doctor *d)
 	check_room(d, "backends", d->backends, d->backends_max, 90, "make it anew with more backends");
 	snprintf(mend, sizeof(mend), "l3afctl lb enable dev %s", d->sites ? d->site[0].dev : "IF");
 	if (d->is_interrupted)
-		found(d, LB_WARN, "change", d->instance, mend, "one was interrupted; any change finishes it");
+		lb_found(d, LB_WARN, "change", d->instance, mend, "one was interrupted; any change finishes it");
 }
 
 /* Dropped while we were looking: live traffic, that nobody else misses. */
@@ -674,8 +375,8 @@ static void check_drop(struct doctor *d, const struct lb_view_vip *v)
 	format_vip(&v->vip, vip, sizeof(vip));
 	snprintf(mend, sizeof(mend), "l3afctl lb stats vip %s interval 10s", vip);
 	if (n)
-		found(d, n > v->count[LB_TOO_BIG] ? LB_BAD : LB_WARN, "drops", vip, mend,
-		      "packets are dropped right now: %s", list);
+		lb_found(d, n > v->count[LB_TOO_BIG] ? LB_BAD : LB_WARN, "drops", vip, mend,
+			 "packets are dropped right now: %s", list);
 }
 
 static int check_drops(struct doctor *d, const char *instance, const struct vip *vip)
@@ -708,7 +409,7 @@ static int check_instance(struct doctor *d, const char *instance, const struct v
 	int err;
 
 	check_vips(d);
-	err = check_backends(d);
+	err = lb_doctor_ask(d);
 	if (!err)
 		err = check_drops(d, instance, vip);
 	if (!err)
@@ -727,8 +428,8 @@ int lb_doctor_run(const struct run *run, const char *instance, const struct vip 
 	for (int i = 0; !err && i < d.sites; i++)
 		check_site(&d, &d.site[i]);
 	if (!err && !d.sites)
-		found(&d, LB_BAD, "program", d.instance, "l3afctl lb enable dev IF",
-		      d.has_instance ? "no interface of this network namespace has it" : "there is no load balancer");
+		lb_found(&d, LB_BAD, "program", d.instance, "l3afctl lb enable dev IF",
+			 d.has_instance ? "no interface of this network namespace has it" : "there is no load balancer");
 	if (!err && d.has_instance)
 		err = check_instance(&d, instance, vip);
 	lb_view_free(&d.view);

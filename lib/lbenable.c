@@ -187,7 +187,8 @@ static void settings_take(struct lb_place *p, const struct lb_enable *want)
 static int place_change(const struct run *run, struct lb *lb, int place, const struct chain_id *at,
 			const struct lb_enable *want)
 {
-	struct lb_place *p = &lb->place[place], new = *p;
+	const struct lb_place *p = &lb->place[place];
+	struct lb_place new = *p;
 	unsigned mtu;
 	int err = iface_mtu(&at->iface, &mtu);
 
@@ -199,9 +200,8 @@ static int place_change(const struct run *run, struct lb *lb, int place, const s
 		return 0;
 	note_place(run, '~', at, lb->instance);
 	note_settings(run, p, &new);
-	if (!run->dry_run)
-		*p = new;
-	return 0;
+	err = run->dry_run ? 0 : lb_place_write(lb, place, &new);
+	return err ? fail_errno(err, "%s: the settings of its load balancer", at->iface.name) : 0;
 }
 
 /* What a killed run left there, and no program uses, is not what was asked for. */

@@ -72,11 +72,13 @@ static int place_of(const struct lb *lb, const struct vip *vip, struct lb_place 
 	if (route.type == RTN_LOCAL)
 		return fail(-EADDRINUSE, "%s: is an address of this host, which takes no answer to a probe from there; "
 			    "remove it (ip addr del)", text);
-	for (*place = lb->place; *place < lb->place + LB_PLACES; (*place)++)
+	for (int i = 0; i < LB_PLACES; i++) {
+		*place = lb_place_seen(lb, i);
 		if ((*place)->netns == self.id && (*place)->ifindex == (__u32)route.iface.index) {
 			*iface = route.iface;
 			return 0;
 		}
+	}
 	return fail(-ENODEV, "%s: probes would leave through %s, where no load balancer %s is; run l3afctl lb enable dev "
 		    "%s%s", text, route.iface.name, lb->instance, route.iface.name, lb_of(lb->instance).text);
 }

@@ -268,10 +268,36 @@ static int place_settle(struct lb *lb, struct lb_place *p)
 	return 0;
 }
 
+static void aside_set(struct lb *lb, int place, bool is_aside)
+{
+	if (is_aside)
+		__atomic_or_fetch(&lb->config->aside, 1U << place, __ATOMIC_SEQ_CST);
+	else
+		__atomic_and_fetch(&lb->config->aside, ~(1U << place), __ATOMIC_SEQ_CST);
+}
+
+int lb_place_write(struct lb *lb, int place, const struct lb_place *new)
+{
+	int err;
+
+	lb->place[LB_PLACES + place] = lb->place[place];
+	aside_set(lb, place, true);
+	err = root_grace();
+	if (!err)
+		lb->place[place] = *new;
+	aside_set(lb, place, false);
+	return err ? err : root_grace(); /* the copy may be written again */
+}
+
 int lb_places_settle(struct lb *lb)
 {
 	int err = 0;
 
+	for (int i = 0; i < LB_PLACES; i++)
+		if (lb->config->aside >> i & 1) {
+			lb->place[i] = lb->place[LB_PLACES + i];
+			aside_set(lb, i, false);
+		}
 	for (int i = 0; !err && i < LB_PLACES; i++)
 		if (lb->place[i].ifindex && lb->place[i].is_changing)
 			err = place_settle(lb, &lb->place[i]);

@@ -39,7 +39,7 @@ void lb_map_entries(const struct lb_sizes *s, __u32 entries[LB_MAPS])
 {
 	const __u32 all[LB_MAPS] = {
 		[LB_MAP_CONFIG] = 1,
-		[LB_MAP_PLACES] = LB_PLACES,
+		[LB_MAP_PLACES] = 2 * LB_PLACES,
 		[LB_MAP_PREFILTER] = 1,
 		[LB_MAP_VIPKEYS] = 2 * s->vips,
 		[LB_MAP_VIPS] = s->vips,

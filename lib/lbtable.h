@@ -72,6 +72,14 @@ must_use int lb_remove(const struct bpffs *b, const char *instance);
  * interface that is gone; with defaults where it is new. Its number, or an error, printed. */
 must_use int lb_place(struct lb *lb, const struct chain_id *at);
 
+/* Other settings for a place, in one step for all packets. Prints nothing. */
+must_use int lb_place_write(struct lb *lb, int place, const struct lb_place *new);
+/* What packets are told, also where a run was killed while it wrote. */
+static inline struct lb_place *lb_place_seen(const struct lb *lb, int place)
+{
+	return &lb->place[place + (lb->config->aside >> place & 1 ? LB_PLACES : 0)];
+}
+
 /* Is the interface of a place no more, and nothing left of its chain? here: this network namespace. */
 bool lb_place_is_gone(const struct lb *lb, const struct lb_place *p, const struct netns *here);
 

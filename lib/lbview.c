@@ -469,7 +469,7 @@ static int places_call(const struct walk *w, const struct lb *lb, struct lb_view
 		if (!lb->place[i].ifindex)
 			continue;
 		*p = all;
-		p->place = &lb->place[i];
+		p->place = lb_place_seen(lb, i);
 		p->dev = dev;
 		err = place_look(w, lb, p, dev);
 		if (!err)

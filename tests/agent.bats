@@ -3,7 +3,7 @@
 # agent: packets out of tunnels, to applications that own the VIP or do not. What becomes of
 # a packet is asked of the program itself (BPF_PROG_TEST_RUN) where bytes matter, of real
 # traffic where the kernel does.
-# shellcheck disable=SC2030,SC2031,SC2154 # variables of run, load and start
+# shellcheck disable=SC2086,SC2030,SC2031,SC2154 # variables of run, load and start
 
 load lib
 load agent

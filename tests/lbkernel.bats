@@ -311,6 +311,9 @@ V4=10.99.0.1:80/tcp V6='[fd99::1]:80/tcp' DNS=10.99.0.1:53/udp
 	go 'flags=2'; is '10.88.0.1 established 1'
 	go 'flags=11'; is '10.88.0.1 closing 1'
 	go 'flags=10'; is '10.88.0.1 closing 1'
+	"$PKT" age lb 4 # it goes on: nobody believed that
+	go 'flags=10'; is '10.88.0.1 established 1'
+	go 'flags=14'; is '10.88.0.1 closing 1'
 	go 'flags=2'; is '10.88.0.1 new 1'
 	go 'flags=4'; is '10.88.0.1 closing 1'
 	go 'opts flags=2'; go 'opts flags=10'; is '10.88.0.1 established 1'
@@ -524,4 +527,54 @@ V4=10.99.0.1:80/tcp V6='[fd99::1]:80/tcp' DNS=10.99.0.1:53/udp
 	n=$("$PKT" verified "$(member)")
 	figure "lb: $n instructions verified"
 	((n < 95000))
+}
+
+# marked GATEWAY: probes' packets, and others, on egress of s0
+marked() {
+	local vip4=10.99.0.1 vip6=fd99::1 n out=$BATS_TEST_TMPDIR/out
+	in_ns srv ip -b - <<-'END'
+		route add 10.99.0.0/24 via 10.77.0.2
+		route add fd99::/64 via fd77::2
+		route add 10.88.0.0/24 via 10.77.0.2
+		route add fd88::/64 via fd77::2
+	END
+	send() { in_ns srv python3 "$TOP/tests/tools/lbmark.py" send "$@"; }
+	enable gateway "$1"
+	vip "$V4" 10.88.0.1 fd88::2
+	vip "$V6" fd88::3 10.88.0.4
+	vip "$DNS" 10.88.0.5
+	l3af chain add lb dev s0 hook tc-egress >/dev/null
+	in_ns cli timeout 20 python3 "$TOP/tests/tools/lbmark.py" sniff c0 10 >"$out" 3>&- &
+	eventually grep -q listening "$out"
+	for n in 1 2; do send 0x4c42000$n 10.77.0.1 $vip4 80 tcp; done
+	for n in 3 4; do send 0x4c42000$n fd77::1 $vip6 80 tcp; done
+	send 0x4c420005 10.77.0.1 $vip4 53 udp
+	# no mark, another, of no backend, of another VIP's, to none
+	send 0 10.77.0.1 $vip4 80 tcp
+	send 0x4c410001 10.77.0.1 $vip4 80 tcp
+	send 0x4c420006 10.77.0.1 $vip4 80 tcp
+	send 0x4c420003 10.77.0.1 $vip4 80 tcp
+	send 0x4c420001 10.77.0.1 10.99.0.9 53 udp
+	wait
+	diff -u - "$out" <<-'END'
+		listening
+		10.77.0.1 > 10.88.0.1 gue 10.77.0.1 > 10.99.0.1 tcp 80
+		fd77::1 > fd88::2 gue 10.77.0.1 > 10.99.0.1 tcp 80
+		fd77::1 > fd88::3 gue fd77::1 > fd99::1 tcp 80
+		10.77.0.1 > 10.88.0.4 gue fd77::1 > fd99::1 tcp 80
+		10.77.0.1 > 10.88.0.5 gue 10.77.0.1 > 10.99.0.1 udp 53
+		10.77.0.1 > 10.99.0.1 tcp 80
+		10.77.0.1 > 10.99.0.1 tcp 80
+		10.77.0.1 > 10.99.0.1 tcp 80
+		10.77.0.1 > 10.99.0.1 tcp 80
+		10.77.0.1 > 10.99.0.9 udp 53
+	END
+}
+
+@test "packets with a backend's mark go to that backend, others out as they are" {
+	marked 02:77:00:00:00:02
+}
+
+@test "and so by next hops of the kernel" {
+	marked auto
 }

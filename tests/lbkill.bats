@@ -82,3 +82,7 @@ killed() {
 	killed 31 'lb list' lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02 -- lb disable dev x0
 	killed 13 'lb list' lb disable dev x0 -- lb enable dev x0 source 10.0.0.1 gateway 02:77:00:00:00:02
 }
+@test "enable with other settings: packets and listings have all of the old ones or of the new, at every 3rd" {
+	killed 3 'lb list' lb enable dev s0 gateway 02:77:00:00:00:02 source 10.77.0.9 source6 fd77::9 -- \
+		lb enable dev s0 gateway 02:77:00:00:00:02 source 10.77.0.1 source6 fd77::1
+}

@@ -93,6 +93,7 @@ teardown() {
 	curls
 	run -0 in_ns lb "$BUILD/l3afctl" --bpffs "$BPFFS" lb health run rise 1 timeout 10s
 	[[ $(grep -c 'unknown -> healthy' <<<"$output") == 2 ]]
+	[[ $(uname -r) != 5.10.* ]] || return 0 # it does not tell (5.16 does)
 	figure "$(uname -r): the verifier followed$(for ns in lb be; do
 		NS=$ns l3af --json chain list | jq -r '.[] | select(.program_id) | "\(.name) \(.hook) \(.program_id)"' |
 			while read -r name hook id; do echo " $("$FP/flow" verified "$id") instructions of $name on $hook,"; done
