@@ -614,7 +614,8 @@ static __always_inline bool is_known(void *ctx, const struct agent_place *place,
 		return place->at == AGENT_GUEST || has_socket(ctx, f, t->is_inner_v6);
 	__builtin_memcpy(key.own, t->vip->to, sizeof(key.own));
 	c = bpf_map_lookup_elem(&conns, &key);
-	return c && is_fresh(c, key.proto, now()) && is_same(c->vip, t->key.addr);
+	/* after a reset it is another one that has the client's port now */
+	return c && !(c->flags & AGENT_RST) && is_fresh(c, key.proto, now()) && is_same(c->vip, t->key.addr);
 }
 
 /* On a host that does not forward packets the kernel only tells the way if loopback does.

@@ -534,6 +534,9 @@ HOP=4c33414600000000000000000000ffff # and an IPv4 address
 			$hop dst=192.0.2.2 l4=tcp tcp=S | take dst=10.77.0.1
 			$hop dst=192.0.2.2 l4=tcp | take dst=10.77.0.1
 		END
+		# one that was reset is not known
+		table tc-egress <<<'odst=none src=10.77.0.1 dst=192.0.2.99 l4=tcp from=80 to=40000 tcp=R | take src=192.0.2.2'
+		[[ $hook == tc ]] || table xdp <<<"$hop dst=192.0.2.2 l4=tcp len=9 | send $to gue=1 odst=10.77.0.9"
 		l3af agent disable dev s0 >/dev/null
 	done
 }
