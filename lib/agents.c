@@ -7,8 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "agents.h"
-#include "agenttable.h"
+#include "agentvips.h"
 #include "chainstate.h"
 #include "cleanup.h"
 #include "kf.h"
@@ -36,11 +35,6 @@ static enum hook decap_hook(const struct agent_place *p)
 static enum hook reply_hook(const struct agent_place *p)
 {
 	return p->at == AGENT_GUEST ? HOOK_TC_INGRESS : HOOK_TC_EGRESS;
-}
-
-static bool is_zero(const __u32 addr[4])
-{
-	return !(addr[0] | addr[1] | addr[2] | addr[3]);
 }
 
 /*
@@ -76,61 +70,6 @@ static bool is_running(const struct members *m, enum hook hook, const struct age
 {
 	return m->at[hook].prog_id && a->places >= 0 && !strcmp(m->at[hook].instance, a->instance) &&
 	       kf_runs_on(a->places, m->at[hook].prog_id);
-}
-
-/*
- * What is said of a change.
- */
-static void note(const struct run *run, char op, const char *what, const struct agents *a, const char *dev)
-{
-	change_add(run->changes, op, "agent", NULL);
-	if (what)
-		change_str(run->changes, "vip", "%s", what);
-	change_str(run->changes, "dev", "%s", dev);
-	if (strcmp(a->instance, AGENT_KF))
-		change_str(run->changes, "instance", "%s", a->instance);
-}
-
-static const char *addr_text(const __u32 addr[4], char *buf, size_t size)
-{
-	struct addr a;
-
-	memcpy(a.b, addr, sizeof(a.b));
-	return format_addr(&a, buf, size);
-}
-
-static void note_vip(const struct run *run, char op, const struct agents *a, const char *dev,
-		     const struct agent_vip_key *key)
-{
-	char text[64];
-
-	note(run, op, addr_text(key->addr, text, sizeof(text)), a, dev);
-}
-
-static const char *source_text(const struct agent_source *s, char *buf, size_t size)
-{
-	struct addr a;
-	__u32 len = s->len - 32;
-	size_t used;
-
-	memcpy(a.b, s->addr, sizeof(a.b));
-	format_addr(&a, buf, size);
-	used = strlen(buf);
-	if (len < 128)
-		snprintf(buf + used, size - used, "/%u", addr_is_v4(&a) && len >= 96 ? len - 96 : len);
-	return buf;
-}
-
-static void note_source(const struct run *run, char op, const struct agents *a, const char *dev,
-			const struct agent_source *s)
-{
-	char text[64];
-
-	change_add(run->changes, op, "agent", NULL);
-	change_str(run->changes, "source", "%s", source_text(s, text, sizeof(text)));
-	change_str(run->changes, "dev", "%s", dev);
-	if (strcmp(a->instance, AGENT_KF))
-		change_str(run->changes, "instance", "%s", a->instance);
 }
 
 /*
@@ -187,7 +126,7 @@ static void note_place(const struct run *run, const struct agents *a, const stru
 {
 	if (now && is_same_place(now, p))
 		return;
-	note(run, now ? '~' : '+', NULL, a, p->name);
+	agent_note(run, now ? '~' : '+', NULL, a, p->name);
 	if (now && now->at != p->at)
 		change_from_str(run->changes, "at", agent_at_words[now->at], agent_at_words[p->at]);
 	if (now && now->hook != p->hook)
@@ -199,190 +138,6 @@ static void note_place(const struct run *run, const struct agents *a, const stru
 	change_str(run->changes, "at", "%s", agent_at_words[p->at]);
 	change_str(run->changes, "hook", "%s", agent_hook_words[p->hook]);
 	change_u64(run->changes, "port", be16toh(p->port));
-}
-
-/*
- * VIPs and sources.
- */
-struct vips {
-	struct agent_vip_entry *e;
-	int n;
-};
-#define auto_vips __attribute__((cleanup(vips_free)))
-static void vips_free(struct vips *v) { free(v->e); }
-
-static struct agent_vip_entry *vip_find(const struct vips *v, const struct addr *addr)
-{
-	for (int i = 0; i < v->n; i++)
-		if (!memcmp(v->e[i].key.addr, addr->b, sizeof(addr->b)))
-			return &v->e[i];
-	return NULL;
-}
-
-static int vip_add(struct vips *v, int place, const struct addr *addr, const struct addr *to, __u8 flags)
-{
-	struct agent_vip_entry *more = reallocarray(v->e, (size_t)v->n + 1, sizeof(*more));
-
-	if (!more)
-		return fail_errno(-ENOMEM, "VIPs");
-	v->e = more;
-	more += v->n++;
-	*more = (struct agent_vip_entry){ .key.place = (__u32)place, .vip.flags = flags };
-	memcpy(more->key.addr, addr->b, sizeof(addr->b));
-	if (to)
-		memcpy(more->vip.to, to->b, sizeof(to->b));
-	return 0;
-}
-
-struct own {
-	struct vips *v;
-	int place;
-};
-
-static int own_add(const struct addr *addr, void *arg)
-{
-	struct own *own = arg;
-
-	return vip_find(own->v, addr) ? 0 : vip_add(own->v, own->place, addr, NULL, AGENT_OWN);
-}
-
-/* The VIPs that are asked for. */
-static int vips_plan(const struct agent_enable *want, int place, struct vips *v)
-{
-	struct own own = { v, place };
-	int err = 0;
-
-	for (int i = 0; !err && i < want->vips; i++)
-		err = vip_add(v, place, &want->vip[i].addr, want->vip[i].has_to ? &want->vip[i].to : NULL, 0);
-	if (err || !want->is_local)
-		return err;
-	err = iface_addrs(own_add, &own);
-	return err ? fail_errno(err, "the addresses of this host") : 0;
-}
-
-/* Of to - addr, as bpf/agent.h has it. */
-static __u16 diff_of(const __u32 addr[4], const __u32 to[4])
-{
-	__u32 sum = 0;
-
-	if (is_zero(to))
-		return 0;
-	for (int i = 0; i < 4; i++)
-		sum += (to[i] & 0xffff) + (to[i] >> 16) + (~addr[i] & 0xffff) + (~addr[i] >> 16);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (__u16)sum;
-}
-
-static int vip_set(const struct run *run, const struct agents *a, const char *dev, const struct agent_vip_entry *now,
-		   struct agent_vip_entry *e)
-{
-	char from[64], to[64];
-	int err;
-
-	if (now && !memcmp(now->vip.to, e->vip.to, sizeof(e->vip.to)) && now->vip.flags == e->vip.flags)
-		return 0;
-	if (!now || memcmp(now->vip.to, e->vip.to, sizeof(e->vip.to))) {
-		note_vip(run, now ? '~' : '+', a, dev, &e->key);
-		if (now)
-			change_from_str(run->changes, "to",
-					is_zero(now->vip.to) ? "local" : addr_text(now->vip.to, from, sizeof(from)),
-					is_zero(e->vip.to) ? "local" : addr_text(e->vip.to, to, sizeof(to)));
-		else if (!is_zero(e->vip.to))
-			change_str(run->changes, "to", "%s", addr_text(e->vip.to, to, sizeof(to)));
-	}
-	if (run->dry_run)
-		return 0;
-	e->vip.stat = now ? now->vip.stat : 0;
-	e->vip.overhead = now ? now->vip.overhead : 0;
-	e->vip.since = now ? now->vip.since : (__u64)time(NULL);
-	e->vip.diff = diff_of(e->key.addr, e->vip.to);
-	err = agents_vip_write(a, &e->key, &e->vip, !now);
-	return err == -E2BIG ? fail(err, "instance %s has %d VIPs, no more fit; remove one first: l3afctl agent disable "
-				    "dev %s vip ADDR", a->instance, AGENT_VIPS, dev) :
-		err ? fail_errno(err, "kf/%s: the VIPs", a->instance) : 0;
-}
-
-/* "local" again: addresses that the host has no more. */
-static int vips_drop_gone(const struct run *run, const struct agents *a, const char *dev, const struct vips *now,
-			  const struct vips *v)
-{
-	int err = 0;
-
-	for (int i = 0; !err && i < now->n; i++) {
-		struct addr addr;
-
-		memcpy(addr.b, now->e[i].key.addr, sizeof(addr.b));
-		if (!(now->e[i].vip.flags & AGENT_OWN) || vip_find(v, &addr))
-			continue;
-		note_vip(run, '-', a, dev, &now->e[i].key);
-		err = run->dry_run ? 0 : agents_vip_remove(a, &now->e[i].key);
-	}
-	return err ? fail_errno(err, "kf/%s: the VIPs", a->instance) : 0;
-}
-
-static int vips_set(const struct run *run, const struct agents *a, const char *dev, const struct agent_enable *want,
-		    int place, const struct vips *now)
-{
-	auto_vips struct vips v = { 0 };
-	int err = vips_plan(want, place, &v);
-
-	for (int i = 0; !err && i < v.n; i++) {
-		struct addr addr;
-		const struct agent_vip_entry *was;
-
-		memcpy(addr.b, v.e[i].key.addr, sizeof(addr.b));
-		was = vip_find(now, &addr);
-		if (was && v.e[i].vip.flags & AGENT_OWN)
-			continue; /* it has a purpose already */
-		err = vip_set(run, a, dev, was, &v.e[i]);
-	}
-	return !err && want->is_local ? vips_drop_gone(run, a, dev, now, &v) : err;
-}
-
-static struct agent_source source_of(const struct prefix *p, int place)
-{
-	struct agent_source s = { .len = 32 + p->len, .place = (__u32)place };
-
-	memcpy(s.addr, p->addr.b, sizeof(s.addr));
-	return s;
-}
-
-static bool source_is_wanted(const struct agent_enable *want, int place, const struct agent_source *s)
-{
-	for (int i = 0; i < want->sources; i++) {
-		struct agent_source w = source_of(&want->source[i], place);
-
-		if (!memcmp(&w, s, sizeof(w)))
-			return true;
-	}
-	return false;
-}
-
-/* New ones first: whoever is allowed before and after is allowed all the time. */
-static int sources_set(const struct run *run, const struct agents *a, const char *dev, int place,
-		       const struct agent_enable *want, const struct agent_source *now, int n)
-{
-	int err = 0;
-
-	for (int i = 0; !err && i < want->sources; i++) {
-		struct agent_source s = source_of(&want->source[i], place);
-		bool is_there = false;
-
-		for (int j = 0; j < n; j++)
-			is_there |= !memcmp(&now[j], &s, sizeof(s));
-		if (is_there)
-			continue;
-		note_source(run, '+', a, dev, &s);
-		err = run->dry_run ? 0 : agents_source_write(a, &s);
-	}
-	for (int i = 0; !err && want->sources && i < n; i++) {
-		if (source_is_wanted(want, place, &now[i]))
-			continue;
-		note_source(run, '-', a, dev, &now[i]);
-		err = run->dry_run ? 0 : agents_source_remove(a, &now[i]);
-	}
-	return err ? fail_errno(err, "kf/%s: the sources", a->instance) : 0;
 }
 
 /*
@@ -449,7 +204,7 @@ static int drop_gone(const struct run *run, struct agents *a, const struct netns
 			continue;
 		}
 		snprintf(text, sizeof(text), "%.15s(gone)", a->place[i].name);
-		note(run, '-', NULL, a, text);
+		agent_note(run, '-', NULL, a, text);
 		err = run->dry_run ? 0 : agents_place_free(a, i);
 		if (err)
 			return fail_errno(err, "kf/%s", a->instance);
@@ -462,7 +217,7 @@ static int set(const struct run *run, const struct bpffs *b, const struct chain_
 	       const struct members *m)
 {
 	auto_free struct agent_source *source = NULL;
-	auto_vips struct vips v = { 0 };
+	auto_vips struct agent_vip_set v = { 0 };
 	int n = 0, err = 0;
 
 	if (now)
@@ -474,11 +229,11 @@ static int set(const struct run *run, const struct bpffs *b, const struct chain_
 	for (int i = 0; i < want->vips; i++)
 		p->is_translating |= want->vip[i].has_to;
 	note_place(run, a, now, p);
-	err = sources_set(run, a, at->iface.name, place, want, source, n);
+	err = agent_sources_set(run, a, at->iface.name, place, want, source, n);
 	if (!err && !run->dry_run && (!now || memcmp(now, p, sizeof(*p))))
 		err = agents_place_write(a, place, p);
 	if (!err)
-		err = vips_set(run, a, at->iface.name, want, place, &v);
+		err = agent_vips_set(run, a, at->iface.name, want, place, &v);
 	return err ? err : programs_set(run, b, at, a, now, p, m);
 }
 
@@ -569,7 +324,7 @@ static int disable_place(const struct run *run, const struct bpffs *b, const str
 	int err = 0;
 
 	if (place >= 0)
-		note(run, '-', NULL, a, at->iface.name);
+		agent_note(run, '-', NULL, a, at->iface.name);
 	for (int h = 0; !err && h < HOOK_COUNT; h++) {
 		id.hook = (enum hook)h;
 		if (m->at[h].prog_id && !strcmp(m->at[h].instance, a->instance))
@@ -584,18 +339,18 @@ static int disable_place(const struct run *run, const struct bpffs *b, const str
 static int disable_vip(const struct run *run, const struct bpffs *b, const struct chain_id *at, struct agents *a,
 		       int place, const struct addr *addr, const struct members *m)
 {
-	auto_vips struct vips v = { 0 };
+	auto_vips struct agent_vip_set v = { 0 };
 	const struct agent_vip_entry *e;
 	int err = agents_vips(a, place, &v.e, &v.n);
 
 	if (err)
 		return fail_errno(err, "kf/%s: the VIPs", a->instance);
-	e = vip_find(&v, addr);
+	e = agent_vip_find(&v, addr);
 	if (!e)
 		return 0;
 	if (v.n == 1)
 		return disable_place(run, b, at, a, place, m);
-	note_vip(run, '-', a, at->iface.name, &e->key);
+	agent_note_vip(run, '-', a, at->iface.name, &e->key);
 	err = run->dry_run ? 0 : agents_vip_remove(a, &e->key);
 	return err ? fail_errno(err, "kf/%s: the VIPs", a->instance) : 0;
 }
