@@ -70,10 +70,10 @@ no_residue() {
 	[[ -z $left ]] || { printf 'left behind:\n%s\n' "$left"; return 1; }
 }
 
-# wipe: the next test starts from nothing
+# wipe: the next test starts from nothing; dispatchers are those of libxdp
 wipe() {
 	ip -all netns delete
-	rm -rf "${STATE:?}"
+	rm -rf "${STATE:?}" /sys/fs/bpf/xdp/dispatch-*
 }
 
 # tidy: the same at the end of a test that has to have left nothing
