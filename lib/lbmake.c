@@ -278,15 +278,17 @@ static void aside_set(struct lb *lb, int place, bool is_aside)
 
 int lb_place_write(struct lb *lb, int place, const struct lb_place *new)
 {
-	int err;
+	int err = root_grace(); /* no packet reads the copy from the last time */
 
+	if (err)
+		return err;
 	lb->place[LB_PLACES + place] = lb->place[place];
 	aside_set(lb, place, true);
 	err = root_grace();
 	if (!err)
 		lb->place[place] = *new;
 	aside_set(lb, place, false);
-	return err ? err : root_grace(); /* the copy may be written again */
+	return err;
 }
 
 int lb_places_settle(struct lb *lb)
