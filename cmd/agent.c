@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <endian.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,43 +32,19 @@ struct params {
 	struct addr vip; /* disable */
 };
 
-__attribute__((format(printf, 2, 3)))
-static int wrong(struct why *why, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(why->text, sizeof(why->text), fmt, ap);
-	va_end(ap);
-	return -E_USAGE;
-}
-
-/* Of one host: what packets can be sent to and come from. */
-static int take_addr(const char *s, struct addr *addr, struct why *why)
-{
-	static const struct addr none, none4 = { { [10] = 0xff, [11] = 0xff } };
-
-	if (parse_addr(s, addr, why))
-		return -E_USAGE;
-	if (!memcmp(addr, &none, sizeof(none)) || !memcmp(addr, &none4, sizeof(none4)) ||
-	    (addr_is_v4(addr) ? addr->b[12] >= 224 || addr->b[12] == 127 : addr->b[0] == 0xff))
-		return wrong(why, "is not the address of a host that others send to");
-	return 0;
-}
-
 static int take_vip(const char *s, void *field, struct why *why)
 {
 	struct vips *v = field;
 	struct addr addr = { 0 };
-	int err = take_addr(s, &addr, why);
+	int err = parse_host(s, &addr, why);
 
 	if (err)
 		return err;
 	for (int i = 0; i < v->n; i++)
 		if (!memcmp(&v->vip[i].addr, &addr, sizeof(addr)))
-			return wrong(why, "is given twice");
+			return parse_wrong(why, "is given twice");
 	if (v->n == VIPS_MAX)
-		return wrong(why, "is the %dth VIP; give the others in further runs", VIPS_MAX + 1);
+		return parse_wrong(why, "is the %dth VIP; give the others in further runs", VIPS_MAX + 1);
 	v->vip[v->n++] = (struct agent_vip_want){ .addr = addr };
 	return 0;
 }
@@ -80,13 +55,13 @@ static int take_to(const char *s, void *field, struct why *why)
 	struct agent_vip_want *last = v->n ? &v->vip[v->n - 1] : NULL;
 
 	if (!last || last->has_to)
-		return wrong(why, "has no vip ADDR of its own before it");
-	if (take_addr(s, &last->to, why))
+		return parse_wrong(why, "has no vip ADDR of its own before it");
+	if (parse_host(s, &last->to, why))
 		return -E_USAGE;
 	if (addr_is_v4(&last->to) != addr_is_v4(&last->addr))
-		return wrong(why, "is of another family than its VIP: addresses are translated, not protocols");
+		return parse_wrong(why, "is of another family than its VIP: addresses are translated, not protocols");
 	if (!memcmp(&last->to, &last->addr, sizeof(last->to)))
-		return wrong(why, "is the VIP itself; leave to away where the application owns the VIP");
+		return parse_wrong(why, "is the VIP itself; leave to away where the application owns the VIP");
 	last->has_to = true;
 	return 0;
 }
@@ -101,16 +76,16 @@ static int take_source(const char *s, void *field, struct why *why)
 		return err;
 	for (int i = 0; i < all->n; i++)
 		if (all->source[i].len == p.len && !memcmp(&all->source[i].addr, &p.addr, sizeof(p.addr)))
-			return wrong(why, "is given twice");
+			return parse_wrong(why, "is given twice");
 	if (all->n == SOURCES_MAX)
-		return wrong(why, "is the %dth source; %d are the most", SOURCES_MAX + 1, SOURCES_MAX);
+		return parse_wrong(why, "is the %dth source; %d are the most", SOURCES_MAX + 1, SOURCES_MAX);
 	all->source[all->n++] = p;
 	return 0;
 }
 
 static int take_one(const char *s, void *field, struct why *why)
 {
-	return take_addr(s, field, why);
+	return parse_host(s, field, why);
 }
 
 #define FIELD(f) offsetof(struct params, f)

@@ -24,8 +24,7 @@ static const struct unit rates[] = {
 	{ "/h", 3600000000 }, { "/m", 60000000 }, { "/s", 1000000 }, { "", 1000000 }, { 0 },
 };
 
-__attribute__((format(printf, 2, 3)))
-static int wrong(struct why *why, const char *fmt, ...)
+int parse_wrong(struct why *why, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -63,7 +62,7 @@ int parse_u64(const char *s, __u64 min, __u64 max, __u64 *v, struct why *why)
 	const char *end = s;
 
 	if (number_read(&end, v) || *end || *v < min || *v > max)
-		return wrong(why, "is not a number in %" PRIu64 "..%" PRIu64, (uint64_t)min, (uint64_t)max);
+		return parse_wrong(why, "is not a number in %" PRIu64 "..%" PRIu64, (uint64_t)min, (uint64_t)max);
 	return 0;
 }
 
@@ -81,7 +80,7 @@ int parse_name(const char *s, char name[NAME_LEN], struct why *why)
 	size_t len = strlen(s);
 
 	if (!is_name(s, len))
-		return wrong(why, "is not " NAME_WHY);
+		return parse_wrong(why, "is not " NAME_WHY);
 	memcpy(name, s, len + 1);
 	return 0;
 }
@@ -93,14 +92,14 @@ int parse_names(const char *s, char (*names)[NAME_LEN], int max, int *n, struct 
 		size_t len = strcspn(s, ",");
 
 		if (!is_name(s, len))
-			return wrong(why, "is not a list NAME,NAME,... where each is " NAME_WHY);
+			return parse_wrong(why, "is not a list NAME,NAME,... where each is " NAME_WHY);
 		if (*n == max)
-			return wrong(why, "has more than %d names", max);
+			return parse_wrong(why, "has more than %d names", max);
 		memcpy(names[*n], s, len);
 		names[*n][len] = 0;
 		for (int i = 0; i < *n; i++)
 			if (!strcmp(names[i], names[*n]))
-				return wrong(why, "has %s twice", names[i]);
+				return parse_wrong(why, "has %s twice", names[i]);
 		++*n;
 		s += len;
 		if (!*s)
@@ -118,7 +117,7 @@ int parse_enum(const char *s, const char *const *words, int *index, struct why *
 			return 0;
 		}
 	}
-	wrong(why, "is not one of");
+	parse_wrong(why, "is not one of");
 	for (int i = 0; words[i]; i++) {
 		used = strlen(why->text);
 		snprintf(why->text + used, sizeof(why->text) - used, "%s %s", i ? "," : "", words[i]);
@@ -146,7 +145,7 @@ bool addr_is_v4(const struct addr *a)
 int parse_addr(const char *s, struct addr *a, struct why *why)
 {
 	if (addr_read(s, a))
-		return wrong(why, "is not an IPv4 or IPv6 address");
+		return parse_wrong(why, "is not an IPv4 or IPv6 address");
 	return 0;
 }
 
@@ -166,17 +165,17 @@ int parse_prefix(const char *s, struct prefix *p, struct why *why)
 	if ((size_t)(slash - s) < sizeof(text))
 		memcpy(text, s, slash - s);
 	if (addr_read(text, &p->addr))
-		return wrong(why, "is not an IPv4 or IPv6 ADDRESS or ADDRESS/LENGTH");
+		return parse_wrong(why, "is not an IPv4 or IPv6 ADDRESS or ADDRESS/LENGTH");
 	bool is_v4 = !strchr(text, ':');
 	if (!*slash)
 		len = is_v4 ? 32 : 128;
 	else if (number_read(&end, &len) || *end || len > (is_v4 ? 32 : 128))
-		return wrong(why, "has no prefix length in 0..%d", is_v4 ? 32 : 128);
+		return parse_wrong(why, "has no prefix length in 0..%d", is_v4 ? 32 : 128);
 	p->len = (__u8)(is_v4 ? len + 96 : len);
 	network = p->addr;
 	addr_mask(&network, p->len);
 	if (memcmp(&network, &p->addr, sizeof(network)))
-		return wrong(why, "has bits behind its length; the network is %s/%" PRIu64,
+		return parse_wrong(why, "has bits behind its length; the network is %s/%" PRIu64,
 			     format_addr(&network, text, sizeof(text)), (uint64_t)len);
 	return 0;
 }
@@ -202,7 +201,7 @@ int parse_ports(const char *s, struct ports *p, struct why *why)
 	*p = (struct ports){ (__u16)lo, (__u16)hi };
 	return 0;
 wrong:
-	return wrong(why, "is not a port or range P-Q in 1..65535");
+	return parse_wrong(why, "is not a port or range P-Q in 1..65535");
 }
 
 int parse_rate(const char *s, struct rate *r, struct why *why)
@@ -213,7 +212,7 @@ int parse_rate(const char *s, struct rate *r, struct why *why)
 	if (!number_read(&end, &r->count) && r->count)
 		unit = unit_find(rates, end);
 	if (!unit)
-		return wrong(why, "is not a rate N/s, N/m or N/h of at least 1");
+		return parse_wrong(why, "is not a rate N/s, N/m or N/h of at least 1");
 	r->unit_us = unit->us;
 	return 0;
 }
@@ -224,7 +223,7 @@ int parse_pace(const char *s, struct rate *r, struct why *why)
 	if (!strcmp(s, "none"))
 		return 0;
 	if (parse_rate(s, r, why))
-		return wrong(why, "is not a rate N/s, N/m or N/h of at least 1, or none");
+		return parse_wrong(why, "is not a rate N/s, N/m or N/h of at least 1, or none");
 	return 0;
 }
 
@@ -235,7 +234,7 @@ int parse_sample(const char *s, __u64 *n, struct why *why)
 	const char *end = s + 2;
 
 	if (strncmp(s, "1/", 2) || number_read(&end, n) || *end || *n < 1 || *n > SAMPLE_MAX)
-		return wrong(why, "is not 1/N with N in 1..%d", SAMPLE_MAX);
+		return parse_wrong(why, "is not 1/N with N in 1..%d", SAMPLE_MAX);
 	return 0;
 }
 
@@ -247,7 +246,7 @@ int parse_vlan(const char *s, int *vid, struct why *why)
 	if (!strcmp(s, "none"))
 		return 0;
 	if (parse_u64(s, 0, 4094, &v, why))
-		return wrong(why, "is not a VLAN ID in 0..4094, or none");
+		return parse_wrong(why, "is not a VLAN ID in 0..4094, or none");
 	*vid = (int)v;
 	return 0;
 }
@@ -261,7 +260,7 @@ int parse_duration(const char *s, __u64 min_us, __u64 max_us, __u64 *us, struct 
 	if (!number_read(&end, us))
 		unit = unit_find(durations, end);
 	if (!unit || __builtin_mul_overflow(*us, unit->us, us) || *us < min_us || *us > max_us)
-		return wrong(why, "is not a duration in %s..%s, as 250ms, 2s, 5m or 1h",
+		return parse_wrong(why, "is not a duration in %s..%s, as 250ms, 2s, 5m or 1h",
 			     format_duration(min_us, min, sizeof(min)),
 			     format_duration(max_us, max, sizeof(max)));
 	return 0;
@@ -360,7 +359,7 @@ int parse_proto(const char *s, int *proto, struct why *why)
 {
 	*proto = proto_read(s, strlen(s));
 	if (*proto < 0)
-		return wrong(why, "is not a protocol, as tcp, udp, icmp, icmpv6, sctp, gre, esp or a number in 0..255");
+		return parse_wrong(why, "is not a protocol, as tcp, udp, icmp, icmpv6, sctp, gre, esp or a number in 0..255");
 	return 0;
 }
 
@@ -436,7 +435,7 @@ static int flow_read(const char *s, struct flow_tuple *f)
 int parse_flow(const char *s, struct flow_tuple *f, struct why *why)
 {
 	if (flow_read(s, f))
-		return wrong(why, "is not a flow as listings name it, PROTO/ADDR:PORT-ADDR:PORT, "
+		return parse_wrong(why, "is not a flow as listings name it, PROTO/ADDR:PORT-ADDR:PORT, "
 			     "icmp/ADDR-ADDR/TYPE.CODE or PROTO/ADDR-ADDR");
 	return 0;
 }
@@ -516,7 +515,7 @@ static int literal_read(struct target *t, struct why *why)
 
 	if (percent && t->is_v6) {
 		if (!len || len >= sizeof(t->scope))
-			return wrong(why, "has no interface behind %%");
+			return parse_wrong(why, "has no interface behind %%");
 		memcpy(t->scope, percent + 1, len + 1);
 		*percent = 0;
 	}
@@ -524,13 +523,13 @@ static int literal_read(struct target *t, struct why *why)
 					       !t->is_v6 && !addr_read(t->host, &t->addr);
 	if (!t->is_literal)
 		return t->is_v6 || !is_hostname(t->host) ?
-			wrong(why, "has neither an IP address nor a host name before the port") : 0;
+			parse_wrong(why, "has neither an IP address nor a host name before the port") : 0;
 	if (addr_is_v4(&t->addr))
 		t->is_v6 = false;
 	if (len && (!t->is_v6 || !is_link_local(&t->addr)))
-		return wrong(why, "has an interface, which only link-local IPv6 addresses have");
+		return parse_wrong(why, "has an interface, which only link-local IPv6 addresses have");
 	if (!len && t->is_v6 && is_link_local(&t->addr))
-		return wrong(why, "is link-local and needs its interface, as [fe80::1%%eth0]:4739/udp");
+		return parse_wrong(why, "is link-local and needs its interface, as [fe80::1%%eth0]:4739/udp");
 	return 0;
 }
 
@@ -542,15 +541,15 @@ static int target_read(const char *s, struct target *t, struct why *why)
 
 	*t = (struct target){ .is_v6 = s[0] == '[', .is_tcp = slash && !strcmp(slash, "/tcp") };
 	if (!len || (!t->is_tcp && strcmp(slash, "/udp")) || len >= sizeof(t->host))
-		return wrong(why, ENDPOINT_WHY);
+		return parse_wrong(why, ENDPOINT_WHY);
 	end = colon + 1;
 	if (number_read(&end, &port) || end != slash || port < 1 || port > 65535)
-		return wrong(why, "has no port in 1..65535");
+		return parse_wrong(why, "has no port in 1..65535");
 	t->port = (__u16)port;
 	if (!t->is_v6 && memchr(s, ':', len))
-		return wrong(why, "has an IPv6 address without brackets; write [2001:db8::1]:4739/%s", slash + 1);
+		return parse_wrong(why, "has an IPv6 address without brackets; write [2001:db8::1]:4739/%s", slash + 1);
 	if (t->is_v6 && (len < 2 || s[len - 1] != ']'))
-		return wrong(why, ENDPOINT_WHY);
+		return parse_wrong(why, ENDPOINT_WHY);
 	memcpy(t->host, s + t->is_v6, len - 2 * t->is_v6);
 	return literal_read(t, why);
 }
@@ -588,7 +587,7 @@ static int look_up(const struct target *t, struct endpoint *e, struct why *why)
 	const char *text = err == EAI_SYSTEM ? strerror(errno) : gai_strerror(err);
 
 	if (err)
-		return wrong(why, "has a host name that does not resolve: %c%s", tolower(text[0]), text + 1);
+		return parse_wrong(why, "has a host name that does not resolve: %c%s", tolower(text[0]), text + 1);
 	if (found->ai_family == AF_INET6) {
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)found->ai_addr;
 
@@ -628,9 +627,9 @@ int parse_endpoint(const char *s, struct endpoint *e, struct why *why)
 	if (t.scope[0]) {
 		e->scope = if_nametoindex(t.scope);
 		if (!e->scope)
-			return wrong(why, "has %s, which is not an interface of this network namespace", t.scope);
+			return parse_wrong(why, "has %s, which is not an interface of this network namespace", t.scope);
 	}
-	return is_unspecified(&e->addr) ? wrong(why, "has an address that is no destination") : 0;
+	return is_unspecified(&e->addr) ? parse_wrong(why, "has an address that is no destination") : 0;
 }
 
 /*
@@ -670,7 +669,7 @@ int parse_host(const char *s, struct addr *a, struct why *why)
 	if (parse_addr(s, a, why))
 		return -E_USAGE;
 	what = addr_no_host(a);
-	return what ? wrong(why, "%s", what) : 0;
+	return what ? parse_wrong(why, "%s", what) : 0;
 }
 
 /* s up to end, which is not in it: ADDR:PORT, [ADDR]:PORT, and with may_lack_port ADDR and
@@ -709,14 +708,14 @@ int parse_vip(const char *s, struct vip *v, struct why *why)
 
 	*v = (struct vip){ .proto = is_tcp ? IPPROTO_TCP : IPPROTO_UDP };
 	if (!slash || (!is_tcp && strcmp(slash, "/udp")))
-		return wrong(why, "is not ADDR:PORT/tcp, ADDR:PORT/udp or, for any port, ADDR/tcp or ADDR/udp");
+		return parse_wrong(why, "is not ADDR:PORT/tcp, ADDR:PORT/udp or, for any port, ADDR/tcp or ADDR/udp");
 	err = addr_port_read(s, slash, true, &v->addr, &v->port);
 	if (err == -ERANGE)
-		return wrong(why, "has no port in 1..65535");
+		return parse_wrong(why, "has no port in 1..65535");
 	if (err)
-		return wrong(why, "has no IPv4 or IPv6 address, as 192.0.2.1:80%s or [2001:db8::1]:80%s", slash, slash);
+		return parse_wrong(why, "has no IPv4 or IPv6 address, as 192.0.2.1:80%s or [2001:db8::1]:80%s", slash, slash);
 	what = addr_no_host(&v->addr);
-	return what ? wrong(why, "cannot be a VIP: it %s", what) : 0;
+	return what ? parse_wrong(why, "cannot be a VIP: it %s", what) : 0;
 }
 
 int parse_addr_port(const char *s, struct addr *a, __u16 *port, struct why *why)
@@ -724,8 +723,8 @@ int parse_addr_port(const char *s, struct addr *a, __u16 *port, struct why *why)
 	int err = addr_port_read(s, s + strlen(s), false, a, port);
 
 	if (err == -ERANGE)
-		return wrong(why, "has no port in 1..65535");
-	return err ? wrong(why, "is not ADDR:PORT, as 192.0.2.7:40000 or [2001:db8::7]:40000") : 0;
+		return parse_wrong(why, "has no port in 1..65535");
+	return err ? parse_wrong(why, "is not ADDR:PORT, as 192.0.2.7:40000 or [2001:db8::7]:40000") : 0;
 }
 
 static int hex_digit(char c)
@@ -744,11 +743,11 @@ int parse_mac(const char *s, __u8 mac[6], struct why *why)
 		int high = hex_digit(s[0]), low = high < 0 ? -1 : hex_digit(s[1]);
 
 		if (low < 0 || s[2] != (i < 5 ? ':' : '\0'))
-			return wrong(why, "is not a MAC address, as 02:00:5e:10:00:01");
+			return parse_wrong(why, "is not a MAC address, as 02:00:5e:10:00:01");
 		mac[i] = (__u8)(high << 4 | low);
 	}
 	if (mac[0] & 1 || !memcmp(mac, none, 6))
-		return wrong(why, "is not the MAC address of one host");
+		return parse_wrong(why, "is not the MAC address of one host");
 	return 0;
 }
 

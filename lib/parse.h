@@ -70,6 +70,9 @@ struct rate {
 	__u64 unit_us;
 };
 
+/* -E_USAGE, with this in why. */
+__attribute__((format(printf, 2, 3)))
+int parse_wrong(struct why *why, const char *fmt, ...);
 must_use int parse_name(const char *s, char name[NAME_LEN], struct why *why);
 must_use int parse_u64(const char *s, __u64 min, __u64 max, __u64 *v, struct why *why);
 must_use int parse_enum(const char *s, const char *const *words, int *index, struct why *why);

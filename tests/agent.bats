@@ -85,9 +85,9 @@ teardown() { finish_all; wipe; }
 		l3af agent enable dev s0 vip 192.0.2.1 to 192.0.2.1
 	refuses 2 'l3afctl: agent enable: vip: 192.0.2.1 is given twice' \
 		l3af agent enable dev s0 vip 192.0.2.1 vip 192.0.2.1
-	refuses 2 'l3afctl: agent enable: vip: 224.0.0.1 is not the address of a host that others send to' \
+	refuses 2 'l3afctl: agent enable: vip: 224.0.0.1 is a multicast address' \
 		l3af agent enable dev s0 vip 224.0.0.1
-	refuses 2 'l3afctl: agent enable: vip: :: is not the address of a host that others send to' \
+	refuses 2 "l3afctl: agent enable: vip: :: is no host's address" \
 		l3af agent enable dev s0 vip ::
 	refuses 2 'l3afctl: agent enable: vip and local exclude each other' l3af agent enable dev s0 vip 192.0.2.1 local
 	refuses 2 'l3afctl: agent enable: strict source: 10.0.0.1/8 has bits behind its length; the network is 10.0.0.0/8' \
