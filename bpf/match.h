@@ -4,7 +4,7 @@
 
 /*
  * The matcher: which of up to MATCH_RULES rules, in their order, is the first that a packet
- * matches. Compiled by lib/match.c, looked up by match_first() below, the same code in the
+ * matches. Compiled by lib/matcher.c, looked up by match_first() below, the same code in the
  * kernel and in user space.
  *
  * Bit vectors (Lakshman and Stiliadis, SIGCOMM 1998) with a summary (Baboescu and Varghese,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-#ifndef L3AF_LIB_MATCH_H
-#define L3AF_LIB_MATCH_H
+#ifndef L3AF_MATCHER_H
+#define L3AF_MATCHER_H
 
 /* Rules into what packets are compared with (bpf/match.h). Nothing here prints. */
 #include "../bpf/match.h"
