@@ -10,6 +10,7 @@
 #include "l2tprecord.h"
 
 #define TTL 64
+#define DF 0x4000
 #define UDP_VERSION 0x00030000U /* RFC 3931, section 4.1.2.1: data, version 3 */
 #define SUBLAYER_S 0x40000000U  /* section 4.6: there is a sequence number */
 #define MSS_LEAST 8             /* whatever the MTU is */
@@ -76,7 +77,7 @@ static __u8 *ip_header(__u8 *to, const struct l2tp_session *s, struct l2tp_tx *t
 		memcpy(to, &ip6, sizeof(ip6));
 		return to + sizeof(ip6);
 	}
-	ip.frag_off = htons(IP_DF);
+	ip.frag_off = htons(DF);
 	ip.saddr = s->local[3];
 	ip.daddr = s->remote[3];
 	tx->ip_sum = (__u32)sum(&ip, sizeof(ip));
