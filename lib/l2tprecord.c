@@ -10,6 +10,8 @@
 #include "l2tprecord.h"
 
 #define TTL 64
+#define IP_DF 0x4000
+#define PROTO_L2TP 115          /* section 4.1.1 */
 #define UDP_VERSION 0x00030000U /* RFC 3931, section 4.1.2.1: data, version 3 */
 #define SUBLAYER_S 0x40000000U  /* section 4.6: there is a sequence number */
 #define MSS_LEAST 8             /* whatever the MTU is */
@@ -74,7 +76,7 @@ static __u8 *l2tp_header(__u8 *to, const struct l2tp_session *s)
 
 static __u8 *ip_header(__u8 *to, const struct l2tp_session *s, struct l2tp_tx *tx)
 {
-	__u8 proto = s->encap == L2TP_UDP ? IPPROTO_UDP : IPPROTO_L2TP;
+	__u8 proto = s->encap == L2TP_UDP ? IPPROTO_UDP : PROTO_L2TP;
 	struct ipv6hdr ip6 = { .version = 6, .nexthdr = proto, .hop_limit = TTL };
 	struct iphdr ip = { .version = 4, .ihl = 5, .ttl = TTL, .protocol = proto };
 
