@@ -140,8 +140,8 @@ struct l2tp_access {
 	__u16 vlan[2];        /* VLAN IDs, outer, inner; L2TP_NO_VLAN */
 };
 
-/* Next hop, for a while: three words written apart from each other are one answer if their
- * low halves are the same (as struct lb_hop). Cleared with each update. */
+/* Next hop, written by packets: both words are one answer if their stamps are the same. 0: not
+ * known yet, as after each update. */
 struct l2tp_hop {
 	__u64 word[2];        /* MAC << 16 | stamp: destination, source */
 };
@@ -175,7 +175,7 @@ struct l2tp_endpoint {
 
 /* Written by packets. */
 struct l2tp_sequence {
-	__u64 received;       /* see bpf/l2tpseq.bpf.h; 0: none yet */
+	__u64 received;       /* 0: none yet; else as in bpf/l2tpseq.bpf.h */
 	__u32 sent;           /* number of the next one, its lower 24 bits */
 	__u32 reserved;
 };
@@ -187,12 +187,13 @@ enum l2tp_count {
 	L2TP_TX_NO_HOP,       /* no route by the underlay, or no neighbour */
 	L2TP_TX_GSO,          /* a super-packet that cannot be segmented in these headers: see l3afctl-l2tp(8) */
 	L2TP_TX_PARTIAL,      /* its checksum is left to the interface, and so cannot be in UDP's */
-	L2TP_TX_MEMORY,
+	L2TP_TX_MEMORY,       /* or more tags than we know */
 	/* packets out of the session, dropped */
 	L2TP_RX_COOKIE,       /* not one of those expected */
 	L2TP_RX_PEER,         /* not from the peer's address and port, or not to the session's */
 	L2TP_RX_OLD,          /* sequence number not above the last one */
 	L2TP_RX_SHORT,        /* headers say more than there is, or no frame is in it */
+	L2TP_RX_VLAN,         /* the frame has not the session's tags */
 	L2TP_RX_MEMORY,       /* or the kernel cannot take it apart */
 	/* and passed on all the same */
 	L2TP_RX_LOST,         /* sequence numbers left out */
@@ -224,9 +225,7 @@ struct l2tp_error {
 /* Constants of each loaded program (.rodata.place). */
 struct l2tp_here {
 	__u32 place;
-	__u32 ifindex;
-	__u32 hz;             /* jiffies a second */
-	__u32 reserved;
+	__u32 reserved[3];
 };
 
 _Static_assert(sizeof(struct l2tp_config) == 64, "ABI");

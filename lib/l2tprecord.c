@@ -10,8 +10,8 @@
 #include "l2tprecord.h"
 
 #define TTL 64
-#define IP_DF 0x4000
-#define PROTO_L2TP 115          /* section 4.1.1 */
+#define DF 0x4000
+#define PROTO_L2TP 115
 #define UDP_VERSION 0x00030000U /* RFC 3931, section 4.1.2.1: data, version 3 */
 #define SUBLAYER_S 0x40000000U  /* section 4.6: there is a sequence number */
 #define MSS_LEAST 8             /* whatever the MTU is */
@@ -86,7 +86,7 @@ static __u8 *ip_header(__u8 *to, const struct l2tp_session *s, struct l2tp_tx *t
 		memcpy(to, &ip6, sizeof(ip6));
 		return to + sizeof(ip6);
 	}
-	ip.frag_off = htons(IP_DF);
+	ip.frag_off = htons(DF);
 	ip.saddr = s->local[3];
 	ip.daddr = s->remote[3];
 	tx->ip_sum = (__u32)sum(&ip, sizeof(ip));

@@ -6,7 +6,6 @@
 
 #include "chainstate.h"
 #include "cleanup.h"
-#include "clock.h"
 #include "host.h"
 #include "kf.h"
 #include "l2tpplace.h"
@@ -368,7 +367,7 @@ int l2tp_prepare(const struct bpffs *b, const char *instance, struct bpf_object 
 {
 	struct bpf_map *rodata = bpf_object__find_map_by_name(obj, ".rodata.place");
 	auto_l2tps struct l2tps t = L2TPS_INIT;
-	struct l2tp_here here = { .ifindex = (__u32)at->iface.index, .hz = 1000000000 / clock_tick_ns() };
+	struct l2tp_here here = { 0 };
 	int has = strcmp(instance, L2TP_KF) ? 0 : l2tps_open(b, &t), place, err;
 
 	if (has < 0)

@@ -19,13 +19,14 @@ const char *const l2tp_count_keys[] = {
 	[L2TP_TX_GSO] = "unsegmentable", [L2TP_TX_PARTIAL] = "unsummed", [L2TP_TX_MEMORY] = "no_memory",
 	[L2TP_RX_COOKIE] = "wrong_cookie", [L2TP_RX_PEER] = "wrong_peer", [L2TP_RX_OLD] = "old_sequence",
 	[L2TP_RX_SHORT] = "malformed", [L2TP_RX_MEMORY] = "no_memory",
-	[L2TP_RX_LOST] = "lost", [L2TP_RX_RESTARTED] = "restarted",
+	[L2TP_RX_VLAN] = "wrong_vlan", [L2TP_RX_LOST] = "lost", [L2TP_RX_RESTARTED] = "restarted",
 	[L2TP_TX_CLAMPED] = "tx_clamped", [L2TP_RX_CLAMPED] = "rx_clamped",
 };
 const char *const l2tp_count_groups[] = {
 	[L2TP_TX_TOO_BIG] = TX, [L2TP_TX_TOLD] = TX, [L2TP_TX_NO_HOP] = TX, [L2TP_TX_GSO] = TX,
 	[L2TP_TX_PARTIAL] = TX, [L2TP_TX_MEMORY] = TX,
 	[L2TP_RX_COOKIE] = RX, [L2TP_RX_PEER] = RX, [L2TP_RX_OLD] = RX, [L2TP_RX_SHORT] = RX, [L2TP_RX_MEMORY] = RX,
+	[L2TP_RX_VLAN] = RX,
 	[L2TP_RX_LOST] = EVENT, [L2TP_RX_RESTARTED] = EVENT, [L2TP_TX_CLAMPED] = EVENT, [L2TP_RX_CLAMPED] = EVENT,
 };
 const char *const l2tp_place_count_keys[] = {
