@@ -138,6 +138,8 @@ static int place_dev(const struct l2tp_place *p, struct iface *dev)
 {
 	int err = iface_by_index((int)p->ifindex, dev);
 
+	if (err)
+		*dev = (struct iface){ 0 };
 	return err == -ENODEV ? 0 : err ? fail_errno(err, "interface %u", p->ifindex) : 1;
 }
 

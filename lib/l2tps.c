@@ -373,6 +373,8 @@ int l2tp_prepare(const struct bpffs *b, const char *instance, struct bpf_object 
 	if (has < 0)
 		return has;
 	place = has ? l2tps_place(&t, &at->netns, at->iface.index) : -ENOENT;
+	if (at->hook != HOOK_TC_INGRESS)
+		return fail(-E_USAGE, "%s: the program of pseudowires is in tc-ingress", at->iface.name);
 	if (place < 0)
 		return fail(-E_USAGE, "%s has no pseudowire; l3afctl l2tp add puts it into the chains", at->iface.name);
 	here.place = (__u32)place;

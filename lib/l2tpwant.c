@@ -278,6 +278,8 @@ static void note_settings(const struct run *run, const struct l2tp_session *from
 	note_str(run, "udp_csum", from ? flag_text(from, L2TP_CHECKSUM) : NULL, flag_text(to, L2TP_CHECKSUM),
 		 l2tp_switch_words[is_summed]);
 	note_u64(run, "mtu", from ? &from->mtu : NULL, to->mtu, 0);
+	note_str(run, "mtu_given", from ? flag_text(from, L2TP_MTU) : NULL, flag_text(to, L2TP_MTU),
+		 flag_text(to, L2TP_MTU));
 }
 
 static void note_new(const struct run *run, const struct l2tp_session *s, const char *underlay)
