@@ -37,7 +37,10 @@
 
 struct l2tp_config {
 	__u32 abi;            /* L2TP_ABI */
-	__u32 reserved[15];
+	__u32 is_busy;        /* a command is at work, or was killed */
+	__u64 making_netns;
+	char making[16];      /* helper interface that it is about to make, or has made */
+	__u32 reserved[8];
 };
 
 enum {

@@ -14,12 +14,14 @@
 #include "cleanup.h"
 #include "flowtable.h"
 #include "kf.h"
+#include "l2tps.h"
 #include "lbtable.h"
 #include "limits.h"
 
 #include "agent.skel.h"
 #include "connlimit.skel.h"
 #include "flows.skel.h"
+#include "l2tp.skel.h"
 #include "lb.skel.h"
 #include "ratelimit.skel.h"
 
@@ -101,7 +103,16 @@ static const struct kf agent = {
 	.keeps = agent_keeps,
 };
 
-const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &lb, &agent, NULL };
+static const struct kf l2tp = {
+	.name = L2TP_KF,
+	.help = "Ethernet frames through L2TPv3 pseudowires",
+	.hooks = 1 << HOOK_TC_INGRESS,
+	.bytes = l2tp_skel__elf_bytes,
+	.prepare = l2tp_prepare,
+	.keeps = l2tp_keeps,
+};
+
+const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &lb, &agent, &l2tp, NULL };
 
 const struct kf *kf_find(const char *name)
 {

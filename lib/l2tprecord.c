@@ -26,6 +26,14 @@ int l2tp_frame(const struct l2tp_session *s, int underlay_mtu)
 	return underlay_mtu - headers(s);
 }
 
+struct l2tp_endpoint l2tp_endpoint_of(const struct l2tp_session *s)
+{
+	struct l2tp_endpoint e = { .place = s->underlay, .port = s->encap == L2TP_UDP ? s->local_port : 0 };
+
+	memcpy(e.local, s->local, sizeof(e.local));
+	return e;
+}
+
 static __u64 sum(const void *words, size_t len)
 {
 	const __u8 *from = words;

@@ -14,6 +14,9 @@ struct l2tp_records {
 };
 void l2tp_records(const struct l2tp_session *s, struct l2tp_records *r);
 
+/* What it listens at. */
+struct l2tp_endpoint l2tp_endpoint_of(const struct l2tp_session *s);
+
 /* The largest frame (l2tp_session.frame) for an underlay of this MTU; below 14: none. */
 int l2tp_frame(const struct l2tp_session *s, int underlay_mtu);
 
