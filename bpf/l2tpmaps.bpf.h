@@ -88,12 +88,12 @@ static __always_inline void count_here(enum l2tp_place_count what)
 		__sync_fetch_and_add(&e->count[what], 1);
 }
 
-static __always_inline void count(__u32 number, enum l2tp_count what)
+/* s: of the session, if there is any yet. */
+static __always_inline int drop(struct l2tp_stat *s, enum l2tp_count what)
 {
-	struct l2tp_stat *s = bpf_map_lookup_elem(&stats, &number);
-
 	if (s)
 		s->count[what]++;
+	return TC_ACT_SHOT;
 }
 
 #endif

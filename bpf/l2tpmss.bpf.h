@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef L3AF_L2TPMSS_BPF_H
+#define L3AF_L2TPMSS_BPF_H
+
+/* SYNs in frames: segments have to fit into the pseudowire. */
+#include "l2tpmaps.bpf.h"
+#include "mss.bpf.h"
+
+#define TCP_SYN 2
+
+static __noinline bool clamp_at(struct __sk_buff *skb, __u32 l4, __u16 mss)
+{
+	__u16 from = 0;
+	__u32 at = mss_read(skb, l4, &from);
+
+	return at && from > mss && mss_write(skb, l4, at, from, mss);
+}
+
+/* A frame that has tags, options, or is not all linear. */
+static __noinline bool clamp_odd(struct __sk_buff *skb, const __u16 *mss)
+{
+	__u32 l4, less;
+	__u8 flags = 0;
+	struct pkt p;
+
+	pkt_parse_skb(skb, &p);
+	if (!(p.flags & PKT_L4) || p.proto != IPPROTO_TCP || p.flags & PKT_SHORT)
+		return false;
+	l4 = (__u32)(p.l4 - (void *)(long)skb->data);
+	if (bpf_skb_load_bytes(skb, l4 + 13, &flags, 1) || !(flags & TCP_SYN))
+		return false;
+	less = 4 * p.vlans;
+	return clamp_at(skb, l4, p.flags & PKT_V4 ? mss[0] - less : mss[1] - less);
+}
+
+/* mss: over IPv4, over IPv6. True: it was lowered. */
+static __always_inline bool clamp(struct __sk_buff *skb, const __u16 *mss)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+	struct iphdr *ip = (void *)(eth + 1);
+	struct ipv6hdr *ip6 = (void *)(eth + 1);
+	__u8 *tcp;
+
+	if ((void *)(eth + 1) > end)
+		return false;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		if ((void *)(ip + 1) > end)
+			return clamp_odd(skb, mss);
+		if (ip->protocol != IPPROTO_TCP)
+			return false;
+		tcp = (void *)(ip + 1);
+		if (*(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x1fff) || tcp + sizeof(struct tcphdr) > (__u8 *)end)
+			return clamp_odd(skb, mss);
+		return tcp[13] & TCP_SYN && clamp_at(skb, sizeof(*eth) + sizeof(*ip), mss[0]);
+	}
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+		if ((void *)(ip6 + 1) > end)
+			return clamp_odd(skb, mss);
+		if (ip6->nexthdr != IPPROTO_TCP)
+			return pkt_is_ext(ip6->nexthdr) && clamp_odd(skb, mss);
+		tcp = (void *)(ip6 + 1);
+		if (tcp + sizeof(struct tcphdr) > (__u8 *)end)
+			return clamp_odd(skb, mss);
+		return tcp[13] & TCP_SYN && clamp_at(skb, sizeof(*eth) + sizeof(*ip6), mss[1]);
+	}
+	return pkt_is_vlan(eth->h_proto) && clamp_odd(skb, mss);
+}
+
+#endif
