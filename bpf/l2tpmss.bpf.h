@@ -3,7 +3,7 @@
 #define L3AF_L2TPMSS_BPF_H
 
 /* SYNs in frames: segments have to fit into the pseudowire. */
-#include "l2tpmaps.bpf.h"
+#include "l2tpframe.bpf.h"
 #include "mss.bpf.h"
 
 #define TCP_SYN 2
@@ -20,18 +20,14 @@ __noinline int clamp_at(struct __sk_buff *skb, __u32 l4, __u32 mss)
 /* A frame that has tags, options, or is not all linear. */
 __noinline int clamp_odd(struct __sk_buff *skb, __u32 mss4, __u32 mss6)
 {
-	__u32 l4, less;
+	struct frame f = { 0 };
 	__u8 flags = 0;
-	struct pkt p;
 
-	pkt_parse_skb(skb, &p);
-	if (!(p.flags & PKT_L4) || p.proto != IPPROTO_TCP || p.flags & PKT_SHORT)
+	frame_read(skb, &f);
+	if (!(f.flags & PKT_L4) || f.proto != IPPROTO_TCP || f.flags & PKT_SHORT ||
+	    bpf_skb_load_bytes(skb, f.l4 + 13, &flags, 1) || !(flags & TCP_SYN))
 		return 0;
-	l4 = (__u32)(p.l4 - (void *)(long)skb->data);
-	if (bpf_skb_load_bytes(skb, l4 + 13, &flags, 1) || !(flags & TCP_SYN))
-		return 0;
-	less = 4 * p.vlans;
-	return clamp_at(skb, l4, (p.flags & PKT_V4 ? mss4 : mss6) - less);
+	return clamp_at(skb, f.l4, (f.flags & PKT_V4 ? mss4 : mss6) - 4 * f.vlans);
 }
 
 /* mss: over IPv4, over IPv6. True: it was lowered. */

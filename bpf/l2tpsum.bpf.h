@@ -44,9 +44,12 @@ __noinline long sum_skb(struct __sk_buff *skb, __u32 offset, __u32 len)
 	}
 	if (!len)
 		return (__u32)sum;
+	if (len >= SUM_CHUNK)
+		return -1;
 	rest = (len - 1) & (SUM_CHUNK - 1);
+	barrier_var(rest);
 	*(__u32 *)(chunk + (rest & ~3U)) = 0;
-	if (len != rest + 1 || bpf_skb_load_bytes(skb, offset, chunk, rest + 1))
+	if (bpf_skb_load_bytes(skb, offset, chunk, rest + 1))
 		return -1;
 	return (__u32)bpf_csum_diff(NULL, 0, (__be32 *)chunk, (rest & ~3U) + 4, sum);
 }

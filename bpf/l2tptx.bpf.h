@@ -22,7 +22,7 @@
 #define AT_UDP(is_v6) (AT_IP + ((is_v6) ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)))
 
 struct header {
-	__u8 b[96];
+	__u8 b[sizeof(struct ethhdr) + L2TP_HEADERS_MAX + 2];
 } __attribute__((aligned(8)));
 
 /* Tags that are taken out of the metadata, behind the MACs, as on the wire. */
@@ -45,13 +45,13 @@ static __always_inline struct l2tp_tx *session_get(__u16 outer, __u16 inner)
 __noinline __u32 vids(struct __sk_buff *skb)
 {
 	__u32 outer = L2TP_NO_VLAN, inner = L2TP_NO_VLAN;
-	struct pkt p;
+	struct frame f = { 0 };
 
-	pkt_parse_skb(skb, &p);
-	if (p.vlans)
-		outer = p.vlan[0] & VID;
-	if (p.vlans > 1)
-		inner = p.vlan[1] & VID;
+	frame_read(skb, &f);
+	if (f.vlans)
+		outer = f.vlan[0] & VID;
+	if (f.vlans > 1)
+		inner = f.vlan[1] & VID;
 	return outer | inner << 16;
 }
 
@@ -135,27 +135,23 @@ static __always_inline int header_macs(struct __sk_buff *skb, struct l2tp_tx *tx
 	return 1;
 }
 
-/* sum: of all but the frame, which begins at offset. */
+/* sum: of all but the frame, which begins at offset. 0: it cannot be known. */
 __noinline int udp_check(struct __sk_buff *skb, __u32 is_v6, __u32 offset, __u64 sum)
 {
 	__u32 check = (is_v6 ? AT_UDP(true) : AT_UDP(false)) + offsetof(struct udphdr, check);
-	__s64 frame = sum_skb(skb, offset, skb->len - offset);
-	struct pkt p;
-	void *data;
+	__s64 part = sum_skb(skb, offset, skb->len - offset);
+	struct frame f = { 0 };
 
-	if (frame < 0)
-		return false;
-	if (check_write(skb, check, sum + (__u64)frame))
-		return true;
-	data = (void *)(long)skb->data + (offset & 127);
-	pkt_parse_from(data, (void *)(long)skb->data_end, &p, false, 0, false);
-	if (!(p.flags & PKT_L4))
-		return false;
-	frame = sum_partial(skb, offset, offset + (__u32)(p.l4 - data), p.proto);
-	if (frame < 0)
-		return false;
-	check_store(skb, check, sum + (__u64)frame);
-	return true;
+	if (part < 0)
+		return 0;
+	if (check_write(skb, check, sum + (__u64)part))
+		return 1;
+	frame_read_at(skb, offset, &f);
+	part = f.flags & PKT_L4 ? sum_partial(skb, offset, f.l4, f.proto) : -1;
+	if (part < 0)
+		return 0;
+	check_store(skb, check, sum + (__u64)part);
+	return 1;
 }
 
 /* Several segments in one, which the kernel cuts in these headers: only of UDP, and only where
@@ -169,19 +165,18 @@ static __always_inline bool gso_is_possible(const struct l2tp_tx *tx, __u32 len)
 /* Of the largest segment's frame; 0: we do not know. */
 __noinline __u32 gso_len(struct __sk_buff *skb)
 {
-	__u32 l4, len = skb->gso_size + (skb->vlan_present ? 4 : 0);
-	__u8 doff;
-	struct pkt p;
+	__u32 len = skb->gso_size + (skb->vlan_present ? 4 : 0);
+	struct frame f = { 0 };
+	__u8 doff = 0;
 
-	pkt_parse_skb(skb, &p);
-	if (!(p.flags & PKT_L4) || p.flags & PKT_SHORT)
+	frame_read(skb, &f);
+	if (!(f.flags & PKT_L4) || f.flags & PKT_SHORT)
 		return 0;
-	l4 = (__u32)(p.l4 - (void *)(long)skb->data);
-	if (p.proto != IPPROTO_TCP)
-		return p.proto == IPPROTO_UDP ? len + l4 + sizeof(struct udphdr) : 0;
-	if (bpf_skb_load_bytes(skb, l4 + 12, &doff, 1))
+	if (f.proto != IPPROTO_TCP)
+		return f.proto == IPPROTO_UDP ? len + f.l4 + sizeof(struct udphdr) : 0;
+	if (bpf_skb_load_bytes(skb, f.l4 + 12, &doff, 1))
 		return 0;
-	return len + l4 + (doff >> 4) * 4;
+	return len + f.l4 + (doff >> 4) * 4;
 }
 
 /* Room in front of the frame, as change_head makes it, but the kernel knows what will be there. */
