@@ -68,6 +68,7 @@ FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpc
 LIBTESTS := \
 	benchlb \
 	flow \
+	l2tprun \
 	lbpkt \
 	lbring \
 	lbsim

@@ -183,7 +183,7 @@ static __always_inline int udp_read(struct __sk_buff *skb, __u32 at, bool is_fra
 	void *end = (void *)(long)skb->data_end;
 	__u32 *w = at_offset(skb, at), word, len;
 
-	if ((void *)(w + 2) > end)
+	if ((void *)(w + 2) > end || !(w[0] >> 16))
 		return -1;
 	*ports = w[0];
 	if (is_fragment)

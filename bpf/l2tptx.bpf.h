@@ -193,7 +193,8 @@ __noinline int gso_room(struct __sk_buff *skb, __u32 is_v6, __u32 header, int ta
 	flags |= is_v6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
 	flags |= BPF_F_ADJ_ROOM_ENCAP_L2((__u64)l2);
 	return !bpf_skb_adjust_room(skb, (__s32)(header + l2), BPF_ADJ_ROOM_MAC, flags) &&
-	       !bpf_skb_store_bytes(skb, header + l2, &eth, sizeof(eth), 0);
+	       !bpf_skb_store_bytes(skb, header + l2, &eth, sizeof(eth), 0) &&
+	       !bpf_skb_store_bytes(skb, sizeof(eth) + header, &eth, MACS, 0);
 }
 
 /* len: of the frame that is too long, or of its largest segment. A verdict, or -1: it is not. */
