@@ -66,6 +66,7 @@ FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpc
 
 # Test programs: those on our library, those that need nothing of it, and the rest below
 LIBTESTS := \
+	benchl2tp \
 	benchlb \
 	flow \
 	l2tprun \
@@ -130,13 +131,15 @@ $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
 
-bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchagent $(B)/tests/benchlb $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_ipfix \
-		$(addprefix $(B)/tests/bpf/,agentharness.o bench.o empty.o flowbench.o flowpeer.o lbharness.o tcempty.o)
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchagent $(B)/tests/benchl2tp $(B)/tests/benchlb $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_ipfix \
+		$(addprefix $(B)/tests/bpf/,agentharness.o bench.o empty.o flowbench.o flowpeer.o l2tpharness.o lbharness.o tcempty.o)
 	tests/bench
 	@echo
 	KATRAN=$(KATRAN) tests/benchlb
 	@echo
 	tests/benchagent
+	@echo
+	tests/benchl2tp
 	@echo
 	$(B)/tests/unit_ipfix bench
 	@echo

@@ -112,27 +112,29 @@ static __always_inline bool is_one(const void *inner, const void *end, __u32 len
 	return eth->h_proto == bpf_htons(ETH_P_IPV6) && sizeof(*eth) + sizeof(*ip6) + bpf_ntohs(ip6->payload_len) == len;
 }
 
-/* The first so many octets out of the packet, and the frame's MACs and type in front. len: of
- * the frame. The kernel wants an IP header's length behind them. */
-static __always_inline long strip(struct __sk_buff *skb, __u32 n, __u32 len, bool is_v6)
+/* The first n octets out of the packet; eth: of the frame behind them, which is of len octets,
+ * and stays in front. The kernel wants an IP header's length behind it. */
+static __always_inline bool strip(struct __sk_buff *skb, __u32 n, __u32 len, const struct ethhdr *eth, bool is_v6)
 {
 	__u32 least = is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO, family = 0;
-	struct ethhdr eth;
+	struct ethhdr *to;
 	long err;
 
-	if (len < sizeof(eth) + least && bpf_skb_change_tail(skb, n + PAD, 0))
-		return -1;
-	if (bpf_skb_load_bytes(skb, n, &eth, sizeof(eth)))
-		return -1;
-	if (is_v6 && eth.h_proto == bpf_htons(ETH_P_IP))
+	if (len < sizeof(*eth) + least && bpf_skb_change_tail(skb, n + PAD, 0))
+		return false;
+	if (is_v6 && eth->h_proto == bpf_htons(ETH_P_IP))
 		family = BPF_F_ADJ_ROOM_DECAP_L3_IPV4;
-	else if (!is_v6 && eth.h_proto == bpf_htons(ETH_P_IPV6))
+	else if (!is_v6 && eth->h_proto == bpf_htons(ETH_P_IPV6))
 		family = BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
 	err = bpf_skb_adjust_room(skb, -(__s32)n, BPF_ADJ_ROOM_MAC, flags | family);
 	if (err && family)
 		err = bpf_skb_adjust_room(skb, -(__s32)n, BPF_ADJ_ROOM_MAC, flags);
-	return err ? err : bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
+	to = (void *)(long)skb->data;
+	if (err || (void *)(to + 1) > (void *)(long)skb->data_end)
+		return false;
+	*to = *eth;
+	return true;
 }
 
 /* Its packet is in a session. at: where the session ID is; rest: octets from there on. */
@@ -143,6 +145,7 @@ static __always_inline int rx_take(struct __sk_buff *skb, const struct l2tp_rx *
 	const __u32 *l2tp = at_offset(skb, at), *sublayer;
 	void *end = (void *)(long)skb->data_end;
 	const void *inner;
+	struct ethhdr eth;
 
 	if (rest < l2tp_len + sizeof(struct ethhdr) || (void *)l2tp + RX_LEAST > end)
 		return drop(s, L2TP_RX_SHORT);
@@ -163,9 +166,10 @@ static __always_inline int rx_take(struct __sk_buff *skb, const struct l2tp_rx *
 		if (bpf_ntohl(*sublayer) & SEQ_S && !seq_take(rx->number, bpf_ntohl(*sublayer), s))
 			return drop(s, L2TP_RX_OLD);
 	}
+	eth = *(const struct ethhdr *)inner;
 	if (n + len < skb->len && bpf_skb_change_tail(skb, n + len, 0))
 		return drop(s, L2TP_RX_MEMORY);
-	if (strip(skb, n, len, is_v6))
+	if (!strip(skb, n, len, &eth, is_v6))
 		return drop(s, L2TP_RX_MEMORY);
 	if (clamp(skb, rx->mss) && s)
 		s->count[L2TP_RX_CLAMPED]++;

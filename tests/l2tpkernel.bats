@@ -26,7 +26,7 @@ through() { in_ns srv "$FP/l2tprun" "$BUILD/bpf/l2tp.bpf.o" s0 "$@"; }
 
 @test "where nothing forwards the kernel finds the neighbour, and the packet is the same" {
 	run -1 through frames
-	[[ $output == 'l2tprun: 0 of 12672 frames with the next hop'"'"'s MAC' ]]
+	[[ $output == 'l2tp: 0 of 12672 frames with the next hop'"'"'s MAC' ]]
 }
 
 @test "random packets: of no session: unchanged, every one counted; of a session: as the model" {

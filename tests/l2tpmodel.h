@@ -15,17 +15,17 @@ struct bytes {
 	uint32_t n;
 };
 
-static void put(struct bytes *o, const void *from, uint32_t n)
+static inline void put(struct bytes *o, const void *from, uint32_t n)
 {
 	memcpy(o->b + o->n, from, n);
 	o->n += n;
 }
-static void put_word(struct bytes *o, uint32_t v, int octets)
+static inline void put_word(struct bytes *o, uint32_t v, int octets)
 {
 	while (octets--)
 		o->b[o->n++] = (uint8_t)(v >> 8 * octets);
 }
-static uint32_t get_word(const uint8_t *b, int octets)
+static inline uint32_t get_word(const uint8_t *b, int octets)
 {
 	uint32_t v = 0;
 
@@ -35,7 +35,7 @@ static uint32_t get_word(const uint8_t *b, int octets)
 }
 
 /* The sum of n octets, the last one alone filled up with zeros. */
-static uint32_t model_sum(const uint8_t *b, uint32_t n)
+static inline uint32_t model_sum(const uint8_t *b, uint32_t n)
 {
 	uint32_t sum = 0;
 
@@ -43,7 +43,7 @@ static uint32_t model_sum(const uint8_t *b, uint32_t n)
 		sum += (uint32_t)b[i] << 8 | (i + 1 < n ? b[i + 1] : 0);
 	return sum;
 }
-static uint16_t model_fold(uint32_t sum)
+static inline uint16_t model_fold(uint32_t sum)
 {
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
@@ -57,7 +57,7 @@ struct way {
 	int64_t seq;
 };
 
-static void model_l2tp(struct bytes *o, const struct l2tp_session *s, const struct way *w)
+static inline void model_l2tp(struct bytes *o, const struct l2tp_session *s, const struct way *w)
 {
 	put_word(o, w->is_from_peer ? s->id : s->peer_id, 4);
 	if (w->is_from_peer)
@@ -68,7 +68,7 @@ static void model_l2tp(struct bytes *o, const struct l2tp_session *s, const stru
 		put_word(o, w->seq < 0 ? 0 : 0x40000000 | (uint32_t)w->seq, 4);
 }
 
-static void model_packet(struct bytes *o, const struct l2tp_session *s, const struct way *w, const struct bytes *frame)
+static inline void model_packet(struct bytes *o, const struct l2tp_session *s, const struct way *w, const struct bytes *frame)
 {
 	const uint8_t *src = (const uint8_t *)(w->is_from_peer ? s->remote : s->local);
 	const uint8_t *dst = (const uint8_t *)(w->is_from_peer ? s->local : s->remote);
@@ -133,7 +133,7 @@ struct model_ip {
 	uint8_t src[16], dst[16];
 };
 
-static int model_ip6(const struct bytes *in, struct model_ip *m)
+static inline int model_ip6(const struct bytes *in, struct model_ip *m)
 {
 	uint32_t at = 54;
 	uint8_t next = in->b[20];
@@ -162,7 +162,7 @@ static int model_ip6(const struct bytes *in, struct model_ip *m)
 	return 1;
 }
 
-static int model_ip(const struct bytes *in, struct model_ip *m)
+static inline int model_ip(const struct bytes *in, struct model_ip *m)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	uint32_t end, type = in->n >= 14 ? get_word(in->b + 12, 2) : 0;
@@ -190,7 +190,7 @@ static int model_ip(const struct bytes *in, struct model_ip *m)
 	return m->proto == 17 || m->proto == 115;
 }
 
-static int is_endpoint(const struct l2tp_session *s, int n, const struct model_ip *m, uint16_t port)
+static inline int is_endpoint(const struct l2tp_session *s, int n, const struct model_ip *m, uint16_t port)
 {
 	for (int i = 0; i < n; i++)
 		if (!memcmp(s[i].local, m->dst, 16) && (s[i].encap == L2TP_UDP ? s[i].local_port == port : !port))
@@ -198,7 +198,7 @@ static int is_endpoint(const struct l2tp_session *s, int n, const struct model_i
 	return 0;
 }
 
-static int model_session(const struct l2tp_session *s, const struct bytes *in, const struct model_ip *m, uint32_t at,
+static inline int model_session(const struct l2tp_session *s, const struct bytes *in, const struct model_ip *m, uint32_t at,
 			 uint32_t left, struct bytes *out)
 {
 	uint32_t len = s->rx_cookies ? s->rx_cookie_len : 0, least = m->is_v6 ? 54 : 34;
@@ -223,7 +223,7 @@ static int model_session(const struct l2tp_session *s, const struct bytes *in, c
 }
 
 /* LEAVE, PLACE + what, what (session *whose: dropped), or TAKE: out is the frame. */
-static int model_receive(const struct l2tp_session *s, int n, const struct bytes *in, int *whose, struct bytes *out)
+static inline int model_receive(const struct l2tp_session *s, int n, const struct bytes *in, int *whose, struct bytes *out)
 {
 	struct model_ip m;
 	uint32_t at, left;
