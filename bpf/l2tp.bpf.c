@@ -12,7 +12,7 @@ int l2tp(struct __sk_buff *skb)
 	if (!place)
 		return TC_ACT_UNSPEC;
 	if (place->flags & L2TP_UNDERLAY)
-		ret = l2tp_receive(skb);
+		ret = l2tp_receive(skb, place);
 	if (ret < 0 && place->flags & L2TP_ACCESS)
 		ret = l2tp_send(skb, place);
 	return ret < 0 ? TC_ACT_UNSPEC : ret;

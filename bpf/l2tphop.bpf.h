@@ -7,6 +7,7 @@
 
 enum { AF_INET_ = 2, AF_INET6_ = 10 };
 
+#define PROTO_L2TP 115
 #define HOP_SHIFT 6 /* a tick of 64 jiffies: 0.06 to 0.6 s */
 
 static __always_inline __u16 hop_now(void)
@@ -27,16 +28,19 @@ static __always_inline __u64 hop_word(const __u8 *mac, __u16 now)
 	return now | (__u64)w[0] << 16 | (__u64)w[1] << 32 | (__u64)w[2] << 48;
 }
 
-/* Ask the kernel. False: no route leads there. Whether or not the answer is one that following
+/* Ask the kernel. 0: no route leads there. Whether or not the answer is one that following
  * packets can use, this one goes by the neighbour's entry: that keeps it alive, and makes it
  * where there is none; and where no interface forwards, the kernel gives no answer. */
-static __noinline bool hop_ask(struct __sk_buff *skb, struct l2tp_tx *tx)
+__noinline int hop_ask(struct __sk_buff *skb, struct l2tp_tx *tx)
 {
-	struct bpf_fib_lookup fib = { .l4_protocol = tx->encap == L2TP_UDP ? IPPROTO_UDP : 115 };
+	struct bpf_fib_lookup fib = { 0 };
 	__u16 now = hop_now();
 	__u32 flags = 0;
 	long ret;
 
+	if (!tx)
+		return 0;
+	fib.l4_protocol = tx->encap == L2TP_UDP ? IPPROTO_UDP : PROTO_L2TP;
 	fib.ifindex = tx->ask;
 	if (!tx->ask) {
 		fib.ifindex = tx->underlay;

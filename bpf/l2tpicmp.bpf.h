@@ -144,7 +144,7 @@ static __always_inline bool big_answer(struct __sk_buff *skb, struct big *b)
 enum { BIG_FITS, BIG_TOLD, BIG_DROP };
 
 /* len: of the frame with all its tags. BIG_TOLD: it is the answer now. */
-static __noinline int too_big(struct __sk_buff *skb, const struct l2tp_tx *tx, __u32 len)
+static __always_inline int too_big(struct __sk_buff *skb, const struct l2tp_tx *tx, __u32 len)
 {
 	struct big b = { 0 };
 	__u32 mtu, l2;

@@ -8,7 +8,8 @@
 
 #define TCP_SYN 2
 
-static __noinline bool clamp_at(struct __sk_buff *skb, __u32 l4, __u16 mss)
+/* mss: of 16 bits; 1: it was lowered */
+__noinline int clamp_at(struct __sk_buff *skb, __u32 l4, __u32 mss)
 {
 	__u16 from = 0;
 	__u32 at = mss_read(skb, l4, &from);
@@ -17,7 +18,7 @@ static __noinline bool clamp_at(struct __sk_buff *skb, __u32 l4, __u16 mss)
 }
 
 /* A frame that has tags, options, or is not all linear. */
-static __noinline bool clamp_odd(struct __sk_buff *skb, const __u16 *mss)
+__noinline int clamp_odd(struct __sk_buff *skb, __u32 mss4, __u32 mss6)
 {
 	__u32 l4, less;
 	__u8 flags = 0;
@@ -25,12 +26,12 @@ static __noinline bool clamp_odd(struct __sk_buff *skb, const __u16 *mss)
 
 	pkt_parse_skb(skb, &p);
 	if (!(p.flags & PKT_L4) || p.proto != IPPROTO_TCP || p.flags & PKT_SHORT)
-		return false;
+		return 0;
 	l4 = (__u32)(p.l4 - (void *)(long)skb->data);
 	if (bpf_skb_load_bytes(skb, l4 + 13, &flags, 1) || !(flags & TCP_SYN))
-		return false;
+		return 0;
 	less = 4 * p.vlans;
-	return clamp_at(skb, l4, p.flags & PKT_V4 ? mss[0] - less : mss[1] - less);
+	return clamp_at(skb, l4, (p.flags & PKT_V4 ? mss4 : mss6) - less);
 }
 
 /* mss: over IPv4, over IPv6. True: it was lowered. */
@@ -46,25 +47,25 @@ static __always_inline bool clamp(struct __sk_buff *skb, const __u16 *mss)
 		return false;
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
 		if ((void *)(ip + 1) > end)
-			return clamp_odd(skb, mss);
+			return clamp_odd(skb, mss[0], mss[1]);
 		if (ip->protocol != IPPROTO_TCP)
 			return false;
 		tcp = (void *)(ip + 1);
 		if (*(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x1fff) || tcp + sizeof(struct tcphdr) > (__u8 *)end)
-			return clamp_odd(skb, mss);
+			return clamp_odd(skb, mss[0], mss[1]);
 		return tcp[13] & TCP_SYN && clamp_at(skb, sizeof(*eth) + sizeof(*ip), mss[0]);
 	}
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
 		if ((void *)(ip6 + 1) > end)
-			return clamp_odd(skb, mss);
+			return clamp_odd(skb, mss[0], mss[1]);
 		if (ip6->nexthdr != IPPROTO_TCP)
-			return pkt_is_ext(ip6->nexthdr) && clamp_odd(skb, mss);
+			return pkt_is_ext(ip6->nexthdr) && clamp_odd(skb, mss[0], mss[1]);
 		tcp = (void *)(ip6 + 1);
 		if (tcp + sizeof(struct tcphdr) > (__u8 *)end)
-			return clamp_odd(skb, mss);
+			return clamp_odd(skb, mss[0], mss[1]);
 		return tcp[13] & TCP_SYN && clamp_at(skb, sizeof(*eth) + sizeof(*ip6), mss[1]);
 	}
-	return pkt_is_vlan(eth->h_proto) && clamp_odd(skb, mss);
+	return pkt_is_vlan(eth->h_proto) && clamp_odd(skb, mss[0], mss[1]);
 }
 
 #endif

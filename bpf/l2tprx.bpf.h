@@ -4,6 +4,7 @@
 
 /* Packets out of their session. */
 #include <linux/udp.h>
+#include "l2tphop.bpf.h"
 #include "l2tpmss.bpf.h"
 #include "l2tpseq.bpf.h"
 
@@ -12,7 +13,6 @@
 #define BPF_F_ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
 #endif
 
-#define IPPROTO_L2TP_ 115
 #define L2TP_T 0x80000000U
 #define L2TP_VERSION_MASK 0x000f0000U
 #define L2TP_VERSION_3 0x00030000U
@@ -24,18 +24,73 @@
 
 static __always_inline bool rx_is_candidate(const struct pkt *p)
 {
-	return p->flags & (PKT_V4 | PKT_V6) && !p->vlans && (p->proto == IPPROTO_UDP || p->proto == IPPROTO_L2TP_);
+	return p->flags & (PKT_V4 | PKT_V6) && !p->vlans && (p->proto == IPPROTO_UDP || p->proto == PROTO_L2TP);
 }
 
-static __always_inline bool rx_is_linear(struct __sk_buff *skb)
+/* The outer headers, in numbers: what the verifier does not follow any further. */
+struct outer {
+	__u32 src[4], dst[4];
+	__u32 l4;           /* offset of what is behind the IP header */
+	__u32 left;         /* octets from there on, as the IP header says; 0: more than there are */
+	__u8 proto;         /* 0: not for us */
+	bool is_v6;
+	bool is_fragment, is_first;
+};
+
+static __always_inline void outer_read(struct __sk_buff *skb, const struct pkt *p, struct outer *o)
 {
-	__u32 linear = (__u32)(skb->data_end - skb->data);
+	__u32 l3 = (__u32)(p->l3 - (void *)(long)skb->data), total;
+
+	if (!rx_is_candidate(p))
+		return;
+	pkt_addrs(p, o->src, o->dst);
+	o->is_v6 = p->flags & PKT_V6;
+	o->is_fragment = p->flags & PKT_FRAGMENT;
+	o->is_first = p->flags & PKT_L4;
+	o->proto = p->proto;
+	if (!o->is_first)
+		return;
+	total = o->is_v6 ? bpf_ntohs(((struct ipv6hdr *)p->l3)->payload_len) + sizeof(struct ipv6hdr) :
+			   bpf_ntohs(((struct iphdr *)p->l3)->tot_len);
+	o->l4 = (__u32)(p->l4 - (void *)(long)skb->data);
+	if (l3 + total <= skb->len && l3 + total > o->l4)
+		o->left = l3 + total - o->l4;
+}
+
+/* With extension headers, or not all in the linear part. */
+__noinline int outer_odd(struct __sk_buff *skb, struct outer *o)
+{
 	struct pkt p;
 
-	if (skb->len <= linear || linear >= HEADERS)
-		return true;
+	if (!o)
+		return 0;
+	pkt_parse_skb(skb, &p);
+	if (rx_is_candidate(&p) && skb->data_end - skb->data < HEADERS && skb->len > skb->data_end - skb->data) {
+		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
+		pkt_parse_from((void *)(long)skb->data, (void *)(long)skb->data_end, &p, false, 0, false);
+	}
+	outer_read(skb, &p, o);
+	return 0;
+}
+
+/* v, but the verifier does not know its value. noise: any number it does not know. */
+static __always_inline __u32 blur(__u32 v, __u32 noise)
+{
+	v ^= noise;
+	barrier_var(v);
+	return v ^ noise;
+}
+
+static __always_inline void outer_parse(struct __sk_buff *skb, struct outer *o)
+{
+	struct pkt p;
+
 	pkt_parse_plain(skb, &p);
-	return !(p.flags & PKT_ODD) && !rx_is_candidate(&p);
+	if (p.flags & PKT_ODD || (rx_is_candidate(&p) && skb->data_end - skb->data < HEADERS &&
+				  skb->len > skb->data_end - skb->data))
+		outer_odd(skb, o);
+	else
+		outer_read(skb, &p, o);
 }
 
 /* Not in a session. Counted, if it is for an address that has some. */
@@ -114,39 +169,43 @@ static __always_inline long strip(struct __sk_buff *skb, __u32 n, __u32 len, boo
 	return err ? err : bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
 }
 
-/* Its packet is in a session. l2tp: from the session ID on; rest: octets from there on. */
-static __always_inline int rx_take(struct __sk_buff *skb, const struct l2tp_rx *rx, bool is_v6, const __u32 *l2tp,
-				   __u32 rest, const __u32 src[4], __u32 ports)
+/* Its packet is in a session. at: where the session ID is; rest: octets from there on. */
+static __always_inline int rx_take(struct __sk_buff *skb, const struct l2tp_rx *rx, const struct outer *o, __u32 at,
+				   __u32 rest)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct l2tp_stat *s = bpf_map_lookup_elem(&stats, &rx->number);
-	__u32 number = rx->number, n, len, l2tp_len = rx->l2tp_len & 31;
-	const __u32 *sublayer;
+	__u32 number = rx->number, l2tp_len = rx->l2tp_len & 31, len, n = at + l2tp_len;
+	const __u32 *l2tp, *sublayer;
 	const void *inner;
 
-	if (!is_same(src, rx->remote) || ports != rx->ports)
+	if (!is_same(o->src, rx->remote))
 		return drop(s, L2TP_RX_PEER);
+	barrier_var(at);
+	at &= HEADERS - 1;
+	l2tp = data + at;
 	if (rest < l2tp_len + sizeof(struct ethhdr) || (void *)l2tp + RX_LEAST > end)
 		return drop(s, L2TP_RX_SHORT);
 	if (!rx_has_cookie(rx, l2tp + 1))
 		return drop(s, L2TP_RX_COOKIE);
 	len = rest - l2tp_len;
 	inner = (const void *)l2tp + l2tp_len;
-	n = (__u32)(inner - data);
-	if (inner + sizeof(struct ethhdr) > end || n > HEADERS)
+	if (inner + sizeof(struct ethhdr) > end)
 		return drop(s, L2TP_RX_SHORT);
 	if (!rx_has_tags(rx, inner, end))
 		return drop(s, L2TP_RX_VLAN);
 	if (skb->gso_size && (!is_one(inner, end, len) || n + len != skb->len))
 		return drop(s, L2TP_RX_MEMORY);
 	if (rx->flags & L2TP_SEQUENCE) {
-		sublayer = (const __u32 *)inner - 1;
+		sublayer = (const void *)l2tp + ((l2tp_len - sizeof(*sublayer)) & 15);
+		if ((void *)(sublayer + 1) > end)
+			return drop(s, L2TP_RX_SHORT);
 		if (bpf_ntohl(*sublayer) & SEQ_S && !seq_take(number, bpf_ntohl(*sublayer), s))
 			return drop(s, L2TP_RX_OLD);
 	}
 	if (n + len < skb->len && bpf_skb_change_tail(skb, n + len, 0))
 		return drop(s, L2TP_RX_MEMORY);
-	if (strip(skb, n, len, is_v6))
+	if (strip(skb, n, len, o->is_v6))
 		return drop(s, L2TP_RX_MEMORY);
 	if (clamp(skb, rx->mss) && s)
 		s->count[L2TP_RX_CLAMPED]++;
@@ -157,67 +216,74 @@ static __always_inline int rx_take(struct __sk_buff *skb, const struct l2tp_rx *
 	return (int)bpf_redirect(rx->out, 0);
 }
 
+/* UDP's header, in front of L2TP. L2TP_PLACE_COUNTS: all is well. */
+static __always_inline int udp_read(struct __sk_buff *skb, struct outer *o, __u32 at, __u32 *ports)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 *w = data + (at & (HEADERS - 1)), word, len;
+
+	if ((void *)(w + 2) > end)
+		return -1;
+	*ports = w[0];
+	if (o->is_fragment)
+		return L2TP_FRAGMENT;
+	len = bpf_ntohs(w[1] & 0xffff);
+	if (len > o->left || len < UDP_HEADERS + sizeof(__be32) || (void *)(w + 4) > end)
+		return L2TP_MALFORMED;
+	word = bpf_ntohl(w[2]);
+	if (word & L2TP_T)
+		return L2TP_CONTROL;
+	if ((word & L2TP_VERSION_MASK) != L2TP_VERSION_3)
+		return L2TP_VERSION;
+	o->left = len - UDP_HEADERS;
+	return L2TP_PLACE_COUNTS;
+}
+
 /* -1: it is left as it is. */
-static __always_inline int l2tp_receive(struct __sk_buff *skb)
+static __always_inline int l2tp_receive(struct __sk_buff *skb, const struct l2tp_place *place)
 {
 	struct l2tp_rx_key key = { .place = here.place };
-	__u32 src[4], dst[4], ports = 0, total, left, len, word;
-	void *data, *end;
+	struct outer o = { 0 };
+	__u32 at, ports = 0, *l2tp;
 	struct l2tp_rx *rx;
-	const __u32 *l2tp;
-	__be16 port = 0;
-	struct pkt p;
+	bool is_udp;
+	int what;
 
 	if (skb->vlan_present)
 		return -1;
-	if (!rx_is_linear(skb))
-		bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	pkt_parse_from(data, end, &p, false, 0, false);
-	if (!rx_is_candidate(&p))
+	outer_parse(skb, &o);
+	if (!o.proto)
 		return -1;
-	pkt_addrs(&p, src, dst);
-	if (!(p.flags & PKT_L4))
-		return p.proto == IPPROTO_UDP ? -1 : rx_leave(dst, 0, L2TP_FRAGMENT);
-	l2tp = p.l4;
-	total = p.flags & PKT_V4 ? bpf_ntohs(((struct iphdr *)p.l3)->tot_len) :
-				   bpf_ntohs(((struct ipv6hdr *)p.l3)->payload_len) + sizeof(struct ipv6hdr);
-	if (total > skb->len - (__u32)(p.l3 - data))
-		total = 0;
-	left = (__u32)(p.l4 - p.l3);
-	left = total > left ? total - left : 0; /* behind the IP header */
-	if (p.proto == IPPROTO_UDP) {
-		if ((void *)(l2tp + 2) > end)
+	is_udp = o.proto == IPPROTO_UDP;
+	at = blur(o.l4, place->ifindex);
+	o.left = blur(o.left, place->ifindex);
+	if (!o.is_first)
+		return is_udp ? -1 : rx_leave(o.dst, 0, L2TP_FRAGMENT);
+	if (at >= HEADERS - UDP_HEADERS)
+		return -1;
+	if (is_udp) {
+		what = udp_read(skb, &o, at, &ports);
+		if (what < 0)
 			return -1;
-		ports = l2tp[0];
-		port = ports >> 16;
-		if (p.flags & PKT_FRAGMENT)
-			return rx_leave(dst, port, L2TP_FRAGMENT);
-		len = bpf_ntohs(l2tp[1] & 0xffff);
-		if (len > left || len < UDP_HEADERS + sizeof(key.id) || (void *)(l2tp + 4) > end)
-			return rx_leave(dst, port, L2TP_MALFORMED);
-		word = bpf_ntohl(l2tp[2]);
-		if (word & L2TP_T)
-			return rx_leave(dst, port, L2TP_CONTROL);
-		if ((word & L2TP_VERSION_MASK) != L2TP_VERSION_3)
-			return rx_leave(dst, port, L2TP_VERSION);
-		left = len - UDP_HEADERS;
-		l2tp += UDP_HEADERS / 4;
-	} else {
-		if (p.flags & PKT_FRAGMENT)
-			return rx_leave(dst, 0, L2TP_FRAGMENT);
-		if (left < sizeof(key.id) || (void *)(l2tp + 1) > end)
-			return rx_leave(dst, 0, L2TP_MALFORMED);
-		if (!l2tp[0])
-			return rx_leave(dst, 0, L2TP_CONTROL);
+		if (what != L2TP_PLACE_COUNTS)
+			return rx_leave(o.dst, ports >> 16, what);
+		at += UDP_HEADERS;
+	} else if (o.is_fragment) {
+		return rx_leave(o.dst, 0, L2TP_FRAGMENT);
 	}
-	key.id = l2tp[0];
+	barrier_var(at);
+	l2tp = (void *)(long)skb->data + (at & (HEADERS - 1));
+	if (o.left < sizeof(key.id) || (void *)(l2tp + 1) > (void *)(long)skb->data_end)
+		return rx_leave(o.dst, ports >> 16, L2TP_MALFORMED);
+	key.id = *l2tp;
+	if (!key.id && !is_udp)
+		return rx_leave(o.dst, 0, L2TP_CONTROL);
 	rx = bpf_map_lookup_elem(&received, &key);
-	if (!rx || !is_same(dst, rx->local) || rx->encap != (p.proto == IPPROTO_UDP ? L2TP_UDP : L2TP_IP) ||
-	    port != rx->ports >> 16)
-		return rx_leave(dst, port, L2TP_UNKNOWN);
-	return rx_take(skb, rx, p.flags & PKT_V6, l2tp, left, src, ports);
+	if (!rx || !is_same(o.dst, rx->local) || is_udp != (rx->encap == L2TP_UDP) || (ports ^ rx->ports) >> 16)
+		return rx_leave(o.dst, ports >> 16, L2TP_UNKNOWN);
+	if (ports != rx->ports)
+		o.src[2] = ~rx->remote[2]; /* not the peer */
+	return rx_take(skb, rx, &o, at, o.left);
 }
 
 #endif

@@ -23,7 +23,7 @@ static __always_inline __u32 seq_next(__u32 number)
 }
 
 /* False: old, or a duplicate. */
-static __noinline bool seq_take(__u32 number, __u32 seq, struct l2tp_stat *stat)
+__noinline int seq_take(__u32 number, __u32 seq, struct l2tp_stat *stat)
 {
 	struct l2tp_sequence *q = bpf_map_lookup_elem(&sequences, &number);
 	__u32 last, old, run, ahead;

@@ -27,7 +27,7 @@ static __always_inline __u16 sum_fold(__u64 sum)
 }
 
 /* Of len octets at an even offset; -1: they are not there. */
-static __noinline __s64 sum_skb(struct __sk_buff *skb, __u32 offset, __u32 len)
+__noinline long sum_skb(struct __sk_buff *skb, __u32 offset, __u32 len)
 {
 	__u32 zero = 0, rest;
 	__u8 *chunk = bpf_map_lookup_elem(&scratch, &zero);

@@ -41,34 +41,43 @@ static __always_inline struct l2tp_tx *session_get(__u16 outer, __u16 inner)
 	return bpf_map_lookup_elem(&access, &key);
 }
 
-/* The most special one: of both tags, of the outer one, of frames as they come. */
-static __noinline struct l2tp_tx *session_by_vlan(struct __sk_buff *skb, __u32 flags)
+/* VLAN IDs: outer, inner << 16; L2TP_NO_VLAN for those that are not there. */
+__noinline __u32 vids(struct __sk_buff *skb)
 {
-	struct l2tp_tx *tx = NULL;
+	__u32 outer = L2TP_NO_VLAN, inner = L2TP_NO_VLAN;
 	struct pkt p;
 
 	pkt_parse_skb(skb, &p);
-	if (p.vlans > 1 && flags & L2TP_QINQ)
-		tx = session_get(p.vlan[0] & VID, p.vlan[1] & VID);
-	if (!tx && p.vlans && flags & L2TP_VLAN)
-		tx = session_get(p.vlan[0] & VID, L2TP_NO_VLAN);
-	return tx;
+	if (p.vlans)
+		outer = p.vlan[0] & VID;
+	if (p.vlans > 1)
+		inner = p.vlan[1] & VID;
+	return outer | inner << 16;
 }
 
+/* The most special one: of both tags, of the outer one, of frames as they come. */
 static __always_inline struct l2tp_tx *session_of(struct __sk_buff *skb, const struct l2tp_place *place)
 {
 	struct l2tp_tx *tx = NULL;
+	__u32 v;
 
-	if (place->flags & (L2TP_VLAN | L2TP_QINQ))
-		tx = session_by_vlan(skb, place->flags);
+	if (place->flags & (L2TP_VLAN | L2TP_QINQ)) {
+		v = vids(skb);
+		if (place->flags & L2TP_QINQ && v >> 16 != L2TP_NO_VLAN)
+			tx = session_get(v, v >> 16);
+		if (!tx && (v & 0xffff) != L2TP_NO_VLAN)
+			tx = session_get(v, L2TP_NO_VLAN);
+	}
 	return tx || !(place->flags & L2TP_PLAIN) ? tx : session_get(L2TP_NO_VLAN, L2TP_NO_VLAN);
 }
 
 /* Out of the metadata: taking one there makes the next one follow. How many; < 0: too many. */
-static __noinline int tags_take(struct __sk_buff *skb, struct tags *t)
+__noinline int tags_take(struct __sk_buff *skb, struct tags *t)
 {
 	int n;
 
+	if (!t)
+		return -1;
 	for (n = 0; n < TAGS && skb->vlan_present; n++) {
 		t->tag[n].type = (__be16)skb->vlan_proto;
 		t->tag[n].tci = bpf_htons(skb->vlan_tci);
@@ -127,15 +136,13 @@ static __always_inline int header_macs(struct __sk_buff *skb, struct l2tp_tx *tx
 }
 
 /* sum: of all but the frame, which begins at offset. */
-static __noinline bool udp_check(struct __sk_buff *skb, const struct l2tp_tx *tx, __u32 offset, __u64 sum)
+__noinline int udp_check(struct __sk_buff *skb, __u32 is_v6, __u32 offset, __u64 sum)
 {
-	__u32 check = AT_UDP(false) + offsetof(struct udphdr, check);
+	__u32 check = (is_v6 ? AT_UDP(true) : AT_UDP(false)) + offsetof(struct udphdr, check);
 	__s64 frame = sum_skb(skb, offset, skb->len - offset);
 	struct pkt p;
 	void *data;
 
-	if (tx->flags & L2TP_V6)
-		check = AT_UDP(true) + offsetof(struct udphdr, check);
 	if (frame < 0)
 		return false;
 	if (check_write(skb, check, sum + (__u64)frame))
@@ -160,7 +167,7 @@ static __always_inline bool gso_is_possible(const struct l2tp_tx *tx, __u32 len)
 }
 
 /* Of the largest segment's frame; 0: we do not know. */
-static __noinline __u32 gso_len(struct __sk_buff *skb)
+__noinline __u32 gso_len(struct __sk_buff *skb)
 {
 	__u32 l4, len = skb->gso_size + (skb->vlan_present ? 4 : 0);
 	__u8 doff;
@@ -178,7 +185,7 @@ static __noinline __u32 gso_len(struct __sk_buff *skb)
 }
 
 /* Room in front of the frame, as change_head makes it, but the kernel knows what will be there. */
-static __noinline bool gso_room(struct __sk_buff *skb, const struct l2tp_tx *tx, int tags)
+__noinline int gso_room(struct __sk_buff *skb, __u32 is_v6, __u32 header, int tags)
 {
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
 	__u32 l2 = sizeof(struct ethhdr);
@@ -188,17 +195,20 @@ static __noinline bool gso_room(struct __sk_buff *skb, const struct l2tp_tx *tx,
 		return false;
 	if (tags)
 		l2 += sizeof(struct tag);
-	flags |= tx->flags & L2TP_V6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
+	flags |= is_v6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
 	flags |= BPF_F_ADJ_ROOM_ENCAP_L2((__u64)l2);
-	return !bpf_skb_adjust_room(skb, (__s32)(tx->len + l2), BPF_ADJ_ROOM_MAC, flags) &&
-	       !bpf_skb_store_bytes(skb, tx->len + l2, &eth, sizeof(eth), 0);
+	return !bpf_skb_adjust_room(skb, (__s32)(header + l2), BPF_ADJ_ROOM_MAC, flags) &&
+	       !bpf_skb_store_bytes(skb, header + l2, &eth, sizeof(eth), 0);
 }
 
 /* len: of the frame that is too long, or of its largest segment. A verdict, or -1: it is not. */
-static __noinline int send_big(struct __sk_buff *skb, const struct l2tp_tx *tx, __u32 len, struct l2tp_stat *s)
+__noinline int send_big(struct __sk_buff *skb, struct l2tp_tx *tx, __u32 len, struct l2tp_stat *s)
 {
-	int ret = too_big(skb, tx, len);
+	int ret;
 
+	if (!tx)
+		return -1;
+	ret = too_big(skb, tx, len);
 	if (ret == BIG_FITS)
 		return -1;
 	drop(s, ret == BIG_TOLD ? L2TP_TX_TOLD : L2TP_TX_TOO_BIG);
@@ -251,12 +261,12 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct l2tp_tx *tx
 	header_write(&h, tx, len, &sum);
 	if (tx->flags & L2TP_SEQUENCE)
 		seq = seq_next(tx->number);
-	if (gso ? !gso_room(skb, tx, tags) : bpf_skb_change_head(skb, sizeof(struct ethhdr) + tx->len + 4 * tags, 0))
+	if (gso ? !gso_room(skb, tx->flags & L2TP_V6, tx->len, tags) : bpf_skb_change_head(skb, sizeof(struct ethhdr) + tx->len + 4 * tags, 0))
 		return drop(s, gso ? L2TP_TX_GSO : L2TP_TX_MEMORY);
 	if (!header_put(skb, tx, &h, &t, tags, bpf_htonl(seq | SEQ_S)))
 		return drop(s, L2TP_TX_MEMORY);
 	if (tx->flags & L2TP_CHECKSUM && tx->encap == L2TP_UDP && !gso &&
-	    !udp_check(skb, tx, sizeof(struct ethhdr) + tx->len, sum + bpf_htonl(seq)))
+	    !udp_check(skb, tx->flags & L2TP_V6, sizeof(struct ethhdr) + tx->len, sum + bpf_htonl(seq)))
 		return drop(s, L2TP_TX_PARTIAL);
 	if (s) {
 		s->tx++;
