@@ -3,6 +3,7 @@
 # Pseudowires between srv and cli (tests/net.bash, pair), or to the kernel's own.
 
 L2TP_PY=$TOP/tests/tools/l2tp.py
+export L2TP_PY
 
 # every_sort COMMAND...: COMMAND N FAMILY ENCAP COOKIE-OCTETS SUBLAYER for each of the 24
 every_sort() {
@@ -40,7 +41,7 @@ our_end() {
 	local ns=$1 n=$2 family=$3 encap=$4 cookie=$5 sublayer=$6 dev this that peer=cli ids=("$2" "$((100 + $2))") host=1
 	[[ $ns == srv ]] || { peer=srv host=2 ids=("$((100 + n))" "$n"); }
 	end_of "$ns"
-	NS=$ns l3af -q l2tp add "$ns$n" netdev "p$n" underlay $dev local "$this" remote "$that" session "${ids[0]}" \
+	NS=$ns l3af -q l2tp add "$ns$n" netdev "p$n" underlay "$dev" local "$this" remote "$that" session "${ids[0]}" \
 		peer-session "${ids[1]}" encap "$encap" tx-cookie "$(cookie_of "$ns" "$cookie" "$n")" \
 		rx-cookie "$(cookie_of $peer "$cookie" "$n")" sublayer "$sublayer" "${@:7}" >/dev/null
 	host_on "$ns" "p$n" "$n" "$host"

@@ -17,7 +17,7 @@ capture() {
 	eventually test -s "$PCAP"
 }
 captured() {
-	kill -INT "${PID[dumpcap]}"
+	kill "${PID[dumpcap]}"
 	wait "${PID[dumpcap]}" || true
 	unset 'PID[dumpcap]'
 }
