@@ -53,7 +53,7 @@ struct match_rule {
 	__u8 directions;         /* 1 ingress | 2 egress */
 	__u8 flags, flags_mask;  /* TCP: (packet & mask) == flags; mask 0: any */
 	__u8 has_proto, proto;
-	__u8 reserved;
+	__u8 version;            /* 4, 6: of IP, as src and dst are; 0: any, and what is no IP */
 	__u16 sport[2], dport[2];/* lo, hi, host byte order; both 0: any, also what has no ports */
 	__u16 vlan;              /* VID, or MATCH_NO_VLAN: untagged */
 	__u8 has_vlan;

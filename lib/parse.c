@@ -6,16 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include "mirror.h"
 #include "parseparts.h"
 
 struct unit {
 	const char *word;
-	__u64 us;
+	__u64 of; /* microseconds; bits */
 };
 
 /* The largest comes first: formatters take the first that divides. */
 static const struct unit durations[] = {
 	{ "h", 3600000000 }, { "m", 60000000 }, { "s", 1000000 }, { "", 1000000 }, { "ms", 1000 }, { "us", 1 }, { 0 },
+};
+static const struct unit bit_rates[] = {
+	{ "tbit", 1000000000000 }, { "gbit", 1000000000 }, { "mbit", 1000000 }, { "kbit", 1000 }, { "bit", 1 }, { 0 },
 };
 static const struct unit rates[] = {
 	{ "/h", 3600000000 }, { "/m", 60000000 }, { "/s", 1000000 }, { "", 1000000 }, { 0 },
@@ -130,7 +134,7 @@ int parse_rate(const char *s, struct rate *r, struct why *why)
 		unit = unit_find(rates, end);
 	if (!unit)
 		return parse_wrong(why, "is not a rate N/s, N/m or N/h of at least 1");
-	r->unit_us = unit->us;
+	r->unit_us = unit->of;
 	return 0;
 }
 
@@ -168,6 +172,77 @@ int parse_vlan(const char *s, int *vid, struct why *why)
 	return 0;
 }
 
+#define BITS_LEAST 1000ULL
+#define BITS_MOST 1000000000000ULL
+
+int parse_bits(const char *s, __u64 *bits, struct why *why)
+{
+	const struct unit *unit = NULL;
+	const char *end = s;
+
+	*bits = 0;
+	if (!strcmp(s, "none"))
+		return 0;
+	if (!parse_number(&end, bits))
+		unit = unit_find(bit_rates, end);
+	if (!unit || __builtin_mul_overflow(*bits, unit->of, bits) || *bits < BITS_LEAST || *bits > BITS_MOST)
+		return parse_wrong(why, "is not a bit rate in 1kbit..1tbit, as 500kbit, 100mbit or 10gbit, or none");
+	return 0;
+}
+
+static const char *const tcp_flags[] = { "fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr" };
+
+/* Words with commas between, or "none", up to end. */
+static int tcp_flags_read(const char *s, const char *end, __u8 *flags)
+{
+	*flags = 0;
+	if (end - s == 4 && !strncmp(s, "none", 4))
+		return 0;
+	for (;; s++) {
+		const char *comma = memchr(s, ',', (size_t)(end - s)), *stop = comma ? comma : end;
+		int bit = 0;
+
+		while (bit < 8 && (stop - s != 3 || strncmp(s, tcp_flags[bit], 3)))
+			bit++;
+		if (bit == 8 || *flags & 1 << bit)
+			return -EINVAL;
+		*flags |= (__u8)(1 << bit);
+		s = stop;
+		if (s == end)
+			return 0;
+	}
+}
+
+int parse_tcp_flags(const char *s, __u8 *flags, __u8 *mask, struct why *why)
+{
+	const char *slash = strchrnul(s, '/');
+	int err = tcp_flags_read(s, slash, flags);
+
+	*mask = *flags;
+	if (!err && *slash)
+		err = tcp_flags_read(slash + 1, s + strlen(s), mask);
+	if (err || !*mask)
+		return parse_wrong(why, "is not FLAGS or FLAGS/MASK of fin, syn, rst, psh, ack, urg, ece, cwr, as "
+			     "syn/syn,ack, or none/rst");
+	if (*flags & ~*mask)
+		return parse_wrong(why, "has flags that are not in its mask");
+	return 0;
+}
+
+int parse_snaplen(const char *s, __u16 *snaplen, struct why *why)
+{
+	__u64 v;
+
+	*snaplen = !strcmp(s, "headers") ? MIRROR_HEADERS : 0;
+	if (*snaplen || !strcmp(s, "all"))
+		return 0;
+	if (parse_u64(s, MIRROR_SNAPLEN_LEAST, MIRROR_HEADERS - 1, &v, why))
+		return parse_wrong(why, "is not a number of octets in %d..%d, headers or all", MIRROR_SNAPLEN_LEAST,
+			     MIRROR_HEADERS - 1);
+	*snaplen = (__u16)v;
+	return 0;
+}
+
 int parse_duration(const char *s, __u64 min_us, __u64 max_us, __u64 *us, struct why *why)
 {
 	const struct unit *unit = NULL;
@@ -176,7 +251,7 @@ int parse_duration(const char *s, __u64 min_us, __u64 max_us, __u64 *us, struct 
 
 	if (!parse_number(&end, us))
 		unit = unit_find(durations, end);
-	if (!unit || __builtin_mul_overflow(*us, unit->us, us) || *us < min_us || *us > max_us)
+	if (!unit || __builtin_mul_overflow(*us, unit->of, us) || *us < min_us || *us > max_us)
 		return parse_wrong(why, "is not a duration in %s..%s, as 250ms, 2s, 5m or 1h",
 			     format_duration(min_us, min, sizeof(min)),
 			     format_duration(max_us, max, sizeof(max)));
@@ -188,7 +263,7 @@ const char *format_rate(const struct rate *r, char *buf, size_t size)
 	char unit[32];
 
 	for (const struct unit *u = rates; u->word; u++) {
-		if (u->us == r->unit_us) {
+		if (u->of == r->unit_us) {
 			snprintf(buf, size, "%" PRIu64 "%s", (uint64_t)r->count, u->word);
 			return buf;
 		}
@@ -198,13 +273,48 @@ const char *format_rate(const struct rate *r, char *buf, size_t size)
 	return buf;
 }
 
+const char *format_bits(__u64 bits, char *buf, size_t size)
+{
+	const struct unit *u = bit_rates;
+
+	if (!bits) {
+		snprintf(buf, size, "none");
+		return buf;
+	}
+	while (bits % u->of)
+		u++;
+	snprintf(buf, size, "%" PRIu64 "%s", (uint64_t)(bits / u->of), u->word);
+	return buf;
+}
+
+static size_t tcp_flags_write(__u8 flags, char *buf, size_t size)
+{
+	size_t used = (size_t)snprintf(buf, size, flags ? "" : "none");
+
+	for (int bit = 0; bit < 8; bit++)
+		if (flags & 1 << bit && used < size)
+			used += (size_t)snprintf(buf + used, size - used, "%s%s", used ? "," : "", tcp_flags[bit]);
+	return used;
+}
+
+const char *format_tcp_flags(__u8 flags, __u8 mask, char *buf, size_t size)
+{
+	size_t used = tcp_flags_write(flags, buf, size);
+
+	if (flags != mask && used + 1 < size) {
+		buf[used++] = '/';
+		tcp_flags_write(mask, buf + used, size - used);
+	}
+	return buf;
+}
+
 const char *format_duration(__u64 us, char *buf, size_t size)
 {
 	const struct unit *u = us ? durations : unit_find(durations, "s");
 
-	while (us % u->us)
+	while (us % u->of)
 		u++;
-	snprintf(buf, size, "%" PRIu64 "%s", (uint64_t)(us / u->us), u->word);
+	snprintf(buf, size, "%" PRIu64 "%s", (uint64_t)(us / u->of), u->word);
 	return buf;
 }
 

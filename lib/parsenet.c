@@ -97,6 +97,17 @@ const char *format_addr(const struct addr *a, char *buf, size_t size)
 	return text ? text : "";
 }
 
+const char *format_prefix(const struct prefix *p, char *buf, size_t size)
+{
+	bool is_v4 = addr_is_v4(&p->addr) && p->len >= 96;
+	size_t used;
+
+	format_addr(&p->addr, buf, size);
+	used = strlen(buf);
+	snprintf(buf + used, size - used, "/%d", is_v4 ? p->len - 96 : p->len);
+	return buf;
+}
+
 const char *format_ports(const struct ports *p, char *buf, size_t size)
 {
 	if (!p->hi)
@@ -461,6 +472,18 @@ int parse_addr_port(const char *s, struct addr *a, __u16 *port, struct why *why)
 	if (err == -ERANGE)
 		return parse_wrong(why, "has no port in 1..65535");
 	return err ? parse_wrong(why, "is not ADDR:PORT, as 192.0.2.7:40000 or [2001:db8::7]:40000") : 0;
+}
+
+int parse_host_port(const char *s, struct addr *a, __u16 *port, struct why *why)
+{
+	int err = addr_port_read(s, s + strlen(s), true, a, port);
+	const char *what = err ? NULL : addr_no_host(a);
+
+	if (err == -ERANGE)
+		return parse_wrong(why, "has no port in 1..65535");
+	if (err)
+		return parse_wrong(why, "is not ADDR or ADDR:PORT, as 192.0.2.7, 192.0.2.7:4789 or [2001:db8::7]:4789");
+	return what ? parse_wrong(why, "%s", what) : 0;
 }
 
 static int hex_digit(char c)
