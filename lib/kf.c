@@ -118,6 +118,7 @@ static const struct kf mirrortarget = {
 	.hooks = 1 << HOOK_TC_EGRESS,
 	.bytes = mirrortarget_skel__elf_bytes,
 	.prepare = mirrortarget_prepare,
+	.leave = mirrortarget_leave,
 };
 
 const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &lb, &agent, &mirror, &mirrortarget, NULL };

@@ -16,6 +16,7 @@
 #include "kf.h"
 #include "mirrormaps.h"
 #include "out.h"
+#include "rootmaps.h"
 
 /*
  * Maps.
@@ -419,4 +420,23 @@ int mirrortarget_prepare(const struct bpffs *b, const char *instance, struct bpf
 		return fail(-E_USAGE, "l3afctl mirror target add puts " MIRROR_TARGET_KF " into the chains; by hand: "
 			    "chain add " MIRROR_TARGET_KF " instance " MIRROR_KF);
 	return check_instance(b, instance, &m);
+}
+
+int mirrortarget_leave(const struct bpffs *b, const char *instance, const struct chain_id *at)
+{
+	auto_mirror struct mirror m = MIRROR_INIT;
+	bool is_one = false;
+	int ret = strcmp(instance, MIRROR_KF) ? 0 : mirror_map(b, true, &m);
+
+	for (int i = 0; ret == 1 && i < MIRROR_TARGETS; i++) {
+		const struct mirror_target *t = mirror_target_get(&m, i);
+
+		if (!t || t->netns != at->netns.id || t->ifindex != (__u32)at->iface.index)
+			continue;
+		__atomic_store_n(&m.state[i].is_stray, 1, __ATOMIC_SEQ_CST);
+		is_one = true;
+	}
+	if (is_one) /* clones that are on their way still meet it */
+		ret = root_grace();
+	return ret < 0 ? fail_errno(ret, "%s: its targets", at->iface.name) : 0;
 }

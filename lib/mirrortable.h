@@ -107,5 +107,8 @@ must_use int mirror_prepare(const struct bpffs *b, const char *instance, struct 
 			    const struct chain_id *at);
 must_use int mirrortarget_prepare(const struct bpffs *b, const char *instance, struct bpf_object *obj,
 				  const struct chain_id *at);
+/* Nothing is sent to targets of the interface until l3afctl mirror target add has put mirrortarget
+ * back: kf.leave. It prints. */
+must_use int mirrortarget_leave(const struct bpffs *b, const char *instance, const struct chain_id *at);
 
 #endif
