@@ -31,6 +31,7 @@ extern const struct cmd limit_cmds[];
 extern const struct cmd flows_cmds[];
 extern const struct cmd lb_cmds[];
 extern const struct cmd agent_cmds[];
+extern const struct cmd mirror_cmds[];
 
 /* flows.c reads the words, these answer. instance NULL: the default one, which need not
  * be there; of stats and collectors: all. They print their errors. */

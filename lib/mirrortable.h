@@ -23,14 +23,14 @@ struct run;
 
 struct mirror {
 	const struct bpffs *b;
-	int sets, stats, sent;          /* maps; -1: not open */
+	int sets, stats, sent, targets; /* maps; -1: not open */
 	bool is_writable;
 	struct mirror_config *config;   /* NULL: there is no instance */
 	struct mirror_place *place;     /* MIRROR_PLACES of them; of since 0: not used */
 	struct mirror_target *target;   /* both copies; read them by mirror_target_get */
 	struct mirror_state *state;     /* by target */
 };
-#define MIRROR_INIT { .sets = -1, .stats = -1, .sent = -1 }
+#define MIRROR_INIT { .sets = -1, .stats = -1, .sent = -1, .targets = -1 }
 void mirror_close(struct mirror *m);
 #define auto_mirror __attribute__((cleanup(mirror_close)))
 
@@ -82,17 +82,20 @@ int mirror_fail(int err, const char *dev);
  * How listings, changes and messages write it; into buf, which they return. They parse back.
  */
 #define MIRROR_TEXT 64
-const char *mirror_format_prefix(const __u32 addr[4], __u8 len, char buf[MIRROR_TEXT]);    /* len 0: "any" */
-const char *mirror_format_ports(const __u16 range[2], char buf[MIRROR_TEXT]);              /* "any" */
-const char *mirror_format_flags(const struct match_rule *r, char buf[MIRROR_TEXT]);        /* "any", "syn/syn,ack" */
-const char *mirror_format_proto(const struct match_rule *r, char buf[MIRROR_TEXT]);        /* "any" */
-const char *mirror_format_vlan(const struct match_rule *r, char buf[MIRROR_TEXT]);         /* "any", "none" */
-const char *mirror_format_direction(const struct match_rule *r, char buf[MIRROR_TEXT]);    /* "ingress", "both" */
-const char *mirror_format_snaplen(const struct mirror_filter *f, char buf[MIRROR_TEXT]);   /* "all", "headers" */
-const char *mirror_format_sample(const struct mirror_filter *f, char buf[MIRROR_TEXT]);    /* "1/10" */
+const char *mirror_format_src(const struct match_rule *r, char buf[MIRROR_TEXT]);       /* "any", "10.0.0.0/8" */
+const char *mirror_format_dst(const struct match_rule *r, char buf[MIRROR_TEXT]);
+const char *mirror_format_sport(const struct match_rule *r, char buf[MIRROR_TEXT]);     /* "any", "80", "80-90" */
+const char *mirror_format_dport(const struct match_rule *r, char buf[MIRROR_TEXT]);
+const char *mirror_format_flags(const struct match_rule *r, char buf[MIRROR_TEXT]);     /* "any", "syn/syn,ack" */
+const char *mirror_format_proto(const struct match_rule *r, char buf[MIRROR_TEXT]);     /* "any", "tcp" */
+const char *mirror_format_vlan(const struct match_rule *r, char buf[MIRROR_TEXT]);      /* "any", "none", "7" */
+const char *mirror_format_direction(const struct match_rule *r, char buf[MIRROR_TEXT]); /* "ingress", "both" */
+const char *mirror_format_snaplen(const struct mirror_filter *f, char buf[MIRROR_TEXT]); /* "all", "headers" */
+const char *mirror_format_sample(const struct mirror_filter *f, char buf[MIRROR_TEXT]);  /* "1/10" */
 /* "192.0.2.9:4789", the gateway as MAC or "auto", "100mbit" or "none" */
 const char *mirror_format_to(const struct mirror_target *t, char buf[MIRROR_TEXT]);
 const char *mirror_format_source(const struct mirror_target *t, char buf[MIRROR_TEXT]);
+const char *mirror_format_cap(const struct mirror_target *t, char buf[MIRROR_TEXT]);
 const char *mirror_format_gateway(const struct mirror_target *t, char buf[MIRROR_TEXT]);
 /* "eth0", "eth0(gone)", of another network namespace "eth0@ID" */
 const char *mirror_format_dev(const struct netns *here, __u64 netns, __u32 ifindex, const char *name,
