@@ -98,7 +98,8 @@ struct mirror_target {
 	__u64 cap;            /* bits per second of the frames sent, 0: no cap */
 	__u64 cap_ps;         /* picoseconds per octet: what the program reckons with */
 	char dev[16];         /* the interface's name when the target was added */
-	__u32 reserved[6];
+	__u8 mac[6];          /* the interface's own */
+	__u8 reserved[18];
 };
 
 /* Written by packets. */

@@ -49,14 +49,13 @@ static int check_collector(const struct mirror_target_want *w, const struct addr
 			 format_addr(to, text, sizeof(text)), has.name) : 0;
 }
 
-static int check_iface(const struct iface *dev)
+static int take_mac(const struct iface *dev, struct mirror_target *t)
 {
-	int is = iface_is_ethernet(dev);
+	int err = iface_mac(dev, t->mac);
 
-	if (is < 0)
-		return fail_errno(is, "%s", dev->name);
-	return is ? 0 : fail(-EOPNOTSUPP, "%s: its packets have no Ethernet header, mirrored ones cannot be sent there",
-			     dev->name);
+	if (err == -EOPNOTSUPP)
+		return fail(err, "%s: is no Ethernet interface, mirrored packets cannot be sent there", dev->name);
+	return err ? fail_errno(err, "%s", dev->name) : 0;
 }
 
 /* What the kernel would send from. */
@@ -152,7 +151,7 @@ static int plan(const struct mirror_target_want *w, const struct netns *here, co
 	if (w->has_to)
 		memcpy(t->to, w->to.b, sizeof(t->to));
 	to = addr_of(t->to);
-	err = check_iface(dev);
+	err = take_mac(dev, t);
 	if (!err)
 		err = check_collector(w, &to);
 	if (!err)
@@ -215,8 +214,13 @@ static const char *dev_text(const struct mirror_target *t, char buf[MIRROR_TEXT]
 	return mirror_format_dev(&here, t->netns, t->ifindex, t->dev, buf);
 }
 
+static const char *mac_text(const struct mirror_target *t, char buf[MIRROR_TEXT])
+{
+	return format_mac(t->mac, buf, MIRROR_TEXT);
+}
+
 static const struct field fields[] = {
-	{ "dev", dev_text }, { "to", mirror_format_to }, { "encap", encap_text }, { "vni", vni_text },
+	{ "dev", dev_text }, { "mac", mac_text }, { "to", mirror_format_to }, { "encap", encap_text }, { "vni", vni_text },
 	{ "source", mirror_format_source }, { "gateway", mirror_format_gateway }, { "cap", mirror_format_cap },
 	{ "udp-csum", checksum_text },
 };
@@ -230,9 +234,9 @@ static void note(const struct run *run, const struct mirror_target *now, const s
 	for (size_t i = 0; i < FIELDS; i++) {
 		const char *is = now ? fields[i].text(now, a) : NULL, *will_be = fields[i].text(t, b);
 
-		if (!now && will_be)
+		if (!now && will_be && fields[i].text != mac_text)
 			change_str(run->changes, fields[i].key, "%s", will_be);
-		else if (now && strcmp(is ? is : "none", will_be ? will_be : "none"))
+		if (now && strcmp(is ? is : "none", will_be ? will_be : "none"))
 			change_from_str(run->changes, fields[i].key, is ? is : "none", will_be ? will_be : "none");
 	}
 	if (is_stray)
