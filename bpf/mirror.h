@@ -135,28 +135,46 @@ struct mirror_stat {
 };
 /* packets = sent + the sum of not_sent; a reject filter has packets and octets alone. */
 
+/* cb[0] of a clone. */
+#define MIRROR_MAGIC 0x4c33414dU /* "L3AM": on its way to mirrortarget; cb[1] is its cookie */
+#define MIRROR_DONE 0x4c33414eU  /* encapsulated; cb[1..4]: cookie, copy, place, stat, where the
+				  * kernel was asked for the next hop (cb[1] != 0) */
+/* tc_index of a clone that is encapsulated: a bridge above the wire wipes cb */
+#define MIRROR_INDEX 0x4c4d
+
 /* From mirror to mirrortarget, on one CPU, while bpf_clone_redirect runs. */
-#define MIRROR_MAGIC 0x4c33414dU /* "L3AM": cb[0] of a clone on its way to mirrortarget */
-#define MIRROR_DONE 0x4c33414eU  /* cb[0] of a clone that is encapsulated */
-struct mirror_way {
-	__u32 cookie;         /* cb[1] of the clone; counts; 0: none is on its way */
+struct mirror_job {
+	__u32 cookie;         /* cb[1] of the clone; 0: none is on its way */
 	__u32 copy;           /* index into targets */
 	__u32 place;
 	__u32 stat;
 	__u32 hash;           /* of the flow: source port and flow label */
-	__u32 snaplen;        /* octets that stay of the frame as it is in the clone; 0: all */
+	__u32 snaplen;        /* octets that stay of the frame with its tags; 0: all */
+	__u16 headers;        /* octets of the IP and transport header; 0: it is not IP, or a later fragment */
+	__u8 proto;           /* IP protocol, of headers */
+	__u8 is_waiting;      /* the kernel was asked for the next hop and did not send it yet */
 	__u32 is_taken;       /* mirrortarget saw it */
 	__u32 cause;          /* 1 + enum mirror_cause: why mirrortarget dropped it */
 	__u32 octets;         /* as sent */
 	__u32 flags;          /* MIRROR_WAY_* */
-	struct mirror_hop {   /* next hop by target, for a second */
-		__u32 until;  /* ns >> 30 */
-		__u8 dst[6], src[6];
-		__u32 copy;
-	} hop[MIRROR_TARGETS];
+	__u32 reserved[3];
 };
 #define MIRROR_WAY_CUT 1
 #define MIRROR_WAY_FITTED 2
+
+struct mirror_way {
+	struct mirror_job job;
+	__u32 count;          /* the last cookie */
+	__u32 reserved;
+	__u8 head[128];       /* an outer header, as it is made */
+	struct mirror_hop {   /* next hop by target, good for MIRROR_HOP_JIFFIES */
+		__u32 since;  /* jiffies */
+		__u32 copy;
+		__u32 mtu;    /* of the interface; 0: nothing is known */
+		__u8 dst[6], src[6];
+	} hop[MIRROR_TARGETS];
+};
+#define MIRROR_HOP_JIFFIES 250
 
 /* Constants of each loaded copy of mirror (.rodata.place). */
 struct mirror_here {
@@ -169,6 +187,7 @@ _Static_assert(sizeof(struct mirror_place) == 64, "ABI");
 _Static_assert(sizeof(struct mirror_filter) == 88, "ABI");
 _Static_assert(sizeof(struct mirror_target) == 144, "ABI");
 _Static_assert(sizeof(struct mirror_state) == 64, "ABI");
+_Static_assert(sizeof(struct mirror_job) == 56, "ABI");
 _Static_assert(sizeof(struct mirror_stat) == 48 + 8 * MIRROR_CAUSES, "ABI");
 
 #endif
