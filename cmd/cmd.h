@@ -78,6 +78,22 @@ int lb_take_vip(const char *s, void *field, struct why *why);
 void lb_complete_vip(void);
 void lb_complete_backend(void);
 
+/* mirror.c has the table; what reads is in mirrorlist.c. */
+struct mirror_view_params {
+	char dev[16];           /* "": not given */
+	char target[NAME_LEN];
+	__u64 interval_us;
+};
+extern const struct arg mirror_target_show_args[], mirror_filter_list_args[], mirror_stats_args[];
+must_use int mirror_target_list(struct run *run, const void *params, __u64 given); /* takes no arguments */
+must_use int mirror_target_show(struct run *run, const void *params, __u64 given);
+must_use int mirror_filter_list(struct run *run, const void *params, __u64 given);
+must_use int mirror_stats(struct run *run, const void *params, __u64 given);
+/* An interface that has filters, and may be gone; targets. */
+int mirror_take_dev(const char *s, void *field, struct why *why);
+void mirror_complete_dev(void);
+void mirror_complete_target(void);
+
 extern const struct cmd objects[]; /* main.c: the first words */
 
 /* options.c: what the --options say. They describe the run and stand anywhere. */

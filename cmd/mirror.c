@@ -10,7 +10,7 @@
 struct params {
 	char name[NAME_LEN];
 	struct iface dev;
-	const char *dev_name; /* of one that may be gone */
+	char dev_name[16];    /* of one that may be gone */
 	/* target */
 	struct mirror_to { struct addr addr; __u16 port; } to;
 	int encap;
@@ -94,7 +94,7 @@ static const struct arg target_add_args[] = {
 };
 static const struct arg target_remove_args[] = {
 	{ .word = "NAME", .type = ARG_NAME, .offset = FIELD(name), .positional = true, .required = true,
-	  .help = "the target, which no filter sends to" },
+	  .complete = mirror_complete_target, .help = "the target, which no filter sends to" },
 	END
 };
 
@@ -121,7 +121,7 @@ static const struct arg filter_add_args[] = {
 	[F_ACTION] = { .word = "action", .type = ARG_ENUM, .offset = FIELD(action), .words = mirror_action_words,
 		       .required = true, .help = "accept: mirror it; reject: do not, nor look further" },
 	[F_TO] = { .word = "to", .type = ARG_NAME, .offset = FIELD(name), .meta = "TARGET",
-		   .help = "default the only target there is" },
+		   .complete = mirror_complete_target, .help = "default the only target there is" },
 	[F_SNAPLEN] = { CUSTOM("snaplen", snaplen, "N|headers|all", take_snaplen), .complete = complete_snaplen,
 			.help = "send the first N octets, or up to the end of the transport header" },
 	[F_SAMPLE] = { CUSTOM("sample", sample, "1/N", take_sample), .help = "send one of N" },
@@ -138,7 +138,7 @@ static const struct arg filter_remove_args[] = {
 };
 enum { X_DEV };
 static const struct arg filter_flush_args[] = {
-	[X_DEV] = { .word = "dev", .type = ARG_STRING, .offset = FIELD(dev_name), .meta = "IF",
+	[X_DEV] = { CUSTOM("dev", dev_name, "IF", mirror_take_dev), .complete = mirror_complete_dev,
 		    .help = "of this interface, which may be gone; default of all" },
 	END
 };
@@ -257,6 +257,7 @@ static int filter_flush(struct run *run, const void *params, __u64 given)
 
 #define MUTATES (CMD_MUTATES | CMD_JSON)
 #define PARAMS .params_size = sizeof(struct params)
+#define LOOK .params_size = sizeof(struct mirror_view_params), .flags = CMD_JSON
 
 static const struct cmd target_cmds[] = {
 	{ .word = "add", .help = "a collector, or other settings for it", .args = target_add_args, PARAMS,
@@ -264,6 +265,10 @@ static const struct cmd target_cmds[] = {
 	  .example = "l3afctl mirror target add ids dev eth1 to 192.0.2.9 encap vxlan vni 7 cap 1gbit" },
 	{ .word = "remove", .help = "send there no more", .args = target_remove_args, PARAMS, .fn = target_remove,
 	  .flags = MUTATES, .example = "l3afctl mirror target remove ids" },
+	{ .word = "list", .help = "collectors, and whether copies get as far as the wire", LOOK,
+	  .fn = mirror_target_list, .example = "l3afctl mirror target list" },
+	{ .word = "show", .help = "one of them in full", .args = mirror_target_show_args, LOOK,
+	  .fn = mirror_target_show, .example = "l3afctl mirror target show ids" },
 	{ .word = NULL },
 };
 
@@ -275,11 +280,15 @@ static const struct cmd filter_cmds[] = {
 	  .flags = MUTATES, .example = "l3afctl mirror filter remove 10 dev eth0" },
 	{ .word = "flush", .help = "all filters away", .args = filter_flush_args, PARAMS, .fn = filter_flush,
 	  .flags = MUTATES, .example = "l3afctl mirror filter flush dev eth0" },
+	{ .word = "list", .help = "filters in their order, as they were given", .args = mirror_filter_list_args, LOOK,
+	  .fn = mirror_filter_list, .example = "l3afctl mirror filter list dev eth0" },
 	{ .word = NULL },
 };
 
 const struct cmd mirror_cmds[] = {
 	{ .word = "target", .help = "collectors that packets are mirrored to", .sub = target_cmds },
 	{ .word = "filter", .help = "which packets are mirrored", .sub = filter_cmds },
+	{ .word = "stats", .help = "packets that matched, that were sent, and why not, with rates",
+	  .args = mirror_stats_args, LOOK, .fn = mirror_stats, .example = "l3afctl mirror stats interval 5s" },
 	{ .word = NULL },
 };
