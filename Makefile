@@ -71,6 +71,7 @@ LIBTESTS := \
 	lbpkt \
 	lbring \
 	lbsim \
+	mirrorset \
 	match
 PLAINTESTS := \
 	agentrun \
