@@ -70,7 +70,8 @@ LIBTESTS := \
 	flow \
 	lbpkt \
 	lbring \
-	lbsim
+	lbsim \
+	match
 PLAINTESTS := \
 	agentrun \
 	benchagent \

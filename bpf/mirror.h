@@ -176,9 +176,6 @@ struct mirror_here {
 	__u32 direction; /* as enum flow_direction */
 };
 
-_Static_assert(sizeof(struct match_rule) == 56, "ABI");
-_Static_assert(sizeof(struct match_node) == 72, "ABI");
-_Static_assert(sizeof(struct match_bitmap) == 136, "ABI");
 _Static_assert(sizeof(struct mirror_config) == 64, "ABI");
 _Static_assert(sizeof(struct mirror_place) == 64, "ABI");
 _Static_assert(sizeof(struct mirror_filter) == 88, "ABI");
