@@ -218,6 +218,8 @@ static __always_inline __u32 send(struct __sk_buff *skb, const struct seen *s, c
 	if (t->cap && is_capped(st, t, wire_octets(skb, t, s, job, octets)))
 		return MIRROR_CAPPED;
 	ret = clone(skb, w, t, job);
+	if (unlikely(ret))
+		w->hop[target].is_doubted = 1;
 	return cause_of(job, ret, st);
 }
 

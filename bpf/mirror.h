@@ -161,10 +161,12 @@ struct mirror_way {
 	__u32 count;          /* the last cookie */
 	__u32 reserved;
 	__u8 head[128];       /* an outer header, as it is made */
+	__u8 chunk[520];      /* of a packet whose sum is reckoned */
 	struct mirror_hop {   /* next hop by target, good for MIRROR_HOP_JIFFIES */
 		__u32 since;  /* jiffies */
 		__u32 copy;
 		__u32 mtu;    /* of the interface; 0: nothing is known */
+		__u32 is_doubted; /* something was refused: is the interface still up? */
 		__u8 dst[6], src[6];
 	} hop[MIRROR_TARGETS];
 };
