@@ -33,7 +33,10 @@
 #define MIRROR_PLACES 256
 #define MIRROR_TARGETS 16
 #define MIRROR_FILTERS 1000 /* of one interface */
+#define MIRROR_STATS (2 * MIRROR_FILTERS) /* so that all filters can make way for others in one step */
 
+#define MIRROR_GUE_PORT 6080
+#define MIRROR_VXLAN_PORT 4789 /* RFC 7348, section 8 */
 enum mirror_encap { MIRROR_GUE, MIRROR_VXLAN };
 enum mirror_action { MIRROR_ACCEPT, MIRROR_REJECT };
 enum mirror_sample { MIRROR_BY_PACKET, MIRROR_BY_FLOW };
@@ -42,7 +45,8 @@ struct mirror_config {
 	__u32 abi;            /* MIRROR_ABI */
 	__u32 which;          /* bit t: the copy of target t that is in use, targets[t + 16 * bit] */
 	__u32 targets;        /* bit t: target t is there */
-	__u32 reserved[13];
+	__u32 is_changing;    /* of user space: targets are being changed; who finds it set completes that */
+	__u32 reserved[12];
 };
 
 struct mirror_place {
@@ -50,12 +54,14 @@ struct mirror_place {
 	__u64 since;          /* CLOCK_REALTIME, seconds; 0: the place is not used */
 	__u32 ifindex;
 	__u8 is_cookie;
-	__u8 reserved[3];
+	__u8 is_changing;     /* of user space, as in mirror_config */
+	__u8 reserved[2];
 	char name[16];        /* the interface's, when the first filter was added */
 	__u32 reserved2[6];
 };
 
 #define MIRROR_HEADERS 0xffff
+#define MIRROR_SNAPLEN_LEAST 64
 struct mirror_filter {
 	struct match_rule rule;
 	__u64 since;          /* CLOCK_REALTIME, seconds */
@@ -92,7 +98,7 @@ struct mirror_target {
 	__u64 cap;            /* bits per second of the frames sent, 0: no cap */
 	__u64 cap_ps;         /* picoseconds per octet: what the program reckons with */
 	char dev[16];         /* the interface's name when the target was added */
-	__u8 mac[6];          /* has_gateway: the interface's own */
+	__u8 mac[6];          /* the interface's own */
 	__u8 reserved[18];
 };
 

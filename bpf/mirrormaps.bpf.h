@@ -34,7 +34,7 @@ struct {
 	__type(key, __u32);
 	__array(values, struct {
 		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-		__uint(max_entries, MIRROR_FILTERS);
+		__uint(max_entries, MIRROR_STATS);
 		__uint(key_size, sizeof(__u32));
 		__uint(value_size, sizeof(struct mirror_stat));
 	});
