@@ -106,7 +106,8 @@ struct shape {
 
 /* Where things are: of the frame with all of its tags. */
 struct places {
-	unsigned l3, headers; /* headers: up to their end; 0: no transport header */
+	unsigned l3, headers; /* headers: up to their end */
+	unsigned end;         /* of the IP packet: padding follows */
 	bool is_ip;
 };
 
@@ -222,9 +223,9 @@ static struct places frame_make(const struct shape *s, struct frame *f, bool is_
 
 		put16(f, s->v6 ? 0x86dd : 0x0800);
 		put_ip(f, s, sizes[s->kind] + s->data);
-		if (s->frag < 2)
-			p.headers = f->len + sizes[s->kind] + (s->is_hw ? 4 : 0);
+		p.headers = f->len + (s->frag < 2 ? sizes[s->kind] : 0) + (s->is_hw ? 4 : 0);
 		put_l4(f, s, l3, is_partial);
+		p.end = f->len + (s->is_hw ? 4 : 0);
 	}
 	while (f->len < s->pad)
 		put8(f, 0x5a);
@@ -536,18 +537,19 @@ static bool outer_check(const struct setting *s, const __u8 *f, unsigned len, un
 }
 
 /* What is sent of a frame: so many octets of it, tags in place. */
-static unsigned sent_len(const struct setting *s, const struct places *p, unsigned len, bool is_hw)
+static unsigned sent_len(const struct setting *s, const struct places *p, unsigned len)
 {
 	unsigned overhead = (s->v6 ? 40 : 20) + 8 + (s->encap == MIRROR_GUE ? 4 : 8), keep = len, max;
 
 	if (s->snaplen == MIRROR_HEADERS)
-		keep = p->headers ? p->headers : 64 + (is_hw ? 4 : 0);
+		keep = p->headers ? p->headers : 64;
 	else if (s->snaplen)
 		keep = s->snaplen;
 	/* GUE: the IP packet alone */
 	max = s->encap == MIRROR_GUE ? MTU - overhead + p->l3 : MTU - overhead;
 	keep = keep < len ? keep : len;
-	return keep < max ? keep : max;
+	keep = keep < max ? keep : max;
+	return s->encap == MIRROR_GUE && p->end < keep ? p->end : keep;
 }
 
 /* With the tag from metadata. */
@@ -605,7 +607,7 @@ static bool clone_check(const struct setting *s, const struct shape *shape, cons
 	const __u8 *inner;
 
 	frame_whole(f, shape, &whole);
-	keep = sent_len(s, p, whole.len, shape->is_hw);
+	keep = sent_len(s, p, whole.len);
 	if (!outer_check(s, got, len, tos_of(f, p, shape->is_hw), get16(whole.at + p->l3 - 2), &inner, &inner_len))
 		return false;
 	if (inner_len != keep - skip)
