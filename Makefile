@@ -71,8 +71,9 @@ LIBTESTS := \
 	lbpkt \
 	lbring \
 	lbsim \
-	mirrorset \
-	match
+	match \
+	mirrorpkt \
+	mirrorset
 PLAINTESTS := \
 	agentrun \
 	benchagent \
