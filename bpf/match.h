@@ -91,7 +91,8 @@ struct match_set {
 	__u16 no_ports[2];         /* sport, dport: class of packets that have none */
 	__u16 no_flags;            /* class of packets that have none */
 	__u16 all;                 /* class 0; read, not known: or the verifier would follow both ways */
-	__u16 reserved[16];
+	__u16 classes, nodes;      /* that are used */
+	__u16 reserved[14];
 	__u16 flags[256];          /* by byte 13: class */
 	__u16 proto[2][4][256];    /* direction, has & 3, protocol: class */
 	__u16 vlan[4096];          /* by VID and MATCH_NO_VLAN: class */

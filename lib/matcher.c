@@ -456,6 +456,8 @@ int match_compile(const struct match_rule *(*rule)(int i, void *arg), void *arg,
 	flags_compile(c);
 	addrs_compile(c);
 	classes_write(c);
+	set->classes = (__u16)c->classes;
+	set->nodes = (__u16)c->nodes;
 	set->rules = c->n;
 	return c->err;
 }

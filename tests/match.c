@@ -4,9 +4,9 @@
  * matches has to be the one that match_first() gives, in user space and as the kernel runs it.
  *
  *   match user SEED KEYS           rule sets of all sizes and kinds, KEYS keys for each
- *   match kernel OBJECT SEED KEYS  sets of 1..1000 rules, KEYS keys for each, looked up by
- *                                  tests/bpf/match.bpf.c
- *   match fit                      sets made to need as many nodes and classes as can be
+ *   match kernel OBJECT SEED KEYS  sets of 1..1000 rules, KEYS keys at least for each size,
+ *                                  looked up by tests/bpf/match.bpf.c
+ *   match fit OBJECT               1024 rules made to need as many nodes and classes as can be
  *
  * Exits 1 and shows the first difference.
  */
@@ -320,12 +320,214 @@ static int user(__u32 keys)
 	return 0;
 }
 
+/*
+ * Through the kernel.
+ */
+struct kernel {
+	struct bpf_object *obj;
+	struct match_set *set;
+	struct match_keys *keys;
+};
+
+static void *mapped(struct bpf_object *obj, const char *name, size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_object__find_map_fd_by_name(obj, name), 0);
+
+	if (p == MAP_FAILED)
+		die(name);
+	return p;
+}
+
+static struct kernel kernel_open(const char *object)
+{
+	struct kernel k = { .obj = bpf_object__open_file(object, NULL) };
+
+	if (!k.obj || bpf_object__load(k.obj))
+		die(object);
+	k.set = mapped(k.obj, "set", sizeof(*k.set));
+	k.keys = mapped(k.obj, "keys", sizeof(*k.keys));
+	return k;
+}
+
+/* n runs of a program, one key each; ns of all. */
+static double kernel_run(const struct kernel *k, const char *program, __u32 n)
+{
+	__u8 frame[64] = { 2 };
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = sizeof(frame), .repeat = (int)n);
+	int fd = bpf_program__fd(bpf_object__find_program_by_name(k->obj, program));
+
+	k->keys->next = 0;
+	if (bpf_prog_test_run_opts(fd, &o))
+		die(program);
+	if (o.retval || k->keys->next != n) {
+		fprintf(stderr, "match: %s: %u of %u runs, the last one gave %u\n", program, k->keys->next, n, o.retval);
+		exit(1);
+	}
+	return (double)o.duration * n;
+}
+
+/* As many keys as fit; how many hit a rule. */
+static unsigned long kernel_batch(const struct kernel *k, struct rules *rules)
+{
+	unsigned long hits = 0;
+
+	compile(rules, k->set);
+	for (__u32 i = 0; i < MATCH_KEYS; i++) {
+		k->keys->key[i] = key_make(rules);
+		k->keys->answer[i] = -2;
+	}
+	kernel_run(k, "match", MATCH_KEYS);
+	for (__u32 i = 0; i < MATCH_KEYS; i++) {
+		int want = first_plainly(rules, &k->keys->key[i]);
+
+		hits += want >= 0;
+		if (k->keys->answer[i] != want)
+			differs(rules, &k->keys->key[i], want, k->keys->answer[i]);
+	}
+	return hits;
+}
+
+static int kernel(const char *object, unsigned long least)
+{
+	struct kernel k = kernel_open(object);
+	struct rules *rules = memory(sizeof(*rules));
+	unsigned long hits = 0, keys = 0, sets = 0;
+
+	for (int size = 0; size < SIZES; size++) {
+		for (unsigned long n = 0; n < least; n += MATCH_KEYS) {
+			rules_make(rules, sizes[size], (enum kind)(sets++ % KINDS));
+			hits += kernel_batch(&k, rules);
+			keys += MATCH_KEYS;
+		}
+	}
+	printf("in the kernel: %lu rule sets of 1 to 1000, %lu keys (%lu of each size at least), %lu of them hit a rule, "
+	       "0 differences\n", sets, keys, least, hits);
+	return 0;
+}
+
+/*
+ * As large as it gets.
+ */
+/* In a nibble of its own each bit of n parts ways, in the first half of the address. */
+static void addr_spread(__u32 addr[4], __u32 n)
+{
+	memset(addr, 0, 16);
+	for (int bit = 0; bit < 10; bit++)
+		addr[bit / 8] |= htonl((n >> bit & 1) << (28 - bit % 8 * 4));
+	addr[3] = htonl(n + 1);
+}
+
+static void fit_nodes(struct rules *rules)
+{
+	for (int i = 0; i < rules->n; i++) {
+		struct match_rule *r = &rules->rule[i];
+
+		*r = (struct match_rule){ .directions = 3, .version = 6, .src_len = 128, .dst_len = 128 };
+		addr_spread(r->src, (__u32)i);
+		addr_spread(r->dst, (__u32)(i * 7 % 1024));
+	}
+}
+
+/* Nothing has an equal set: nested prefixes, ranges that overlap, two flags, protocols by direction and version. */
+static void fit_classes(struct rules *rules)
+{
+	for (int i = 0; i < rules->n; i++) {
+		struct match_rule *r = &rules->rule[i];
+		int other = (i * 389 + 5) % rules->n;
+
+		*r = (struct match_rule){ .directions = 3, .version = 6, .has_vlan = 1, .vlan = (__u16)(4000 - i) };
+		r->src_len = (__u8)(20 + i % 100);
+		addr_make(r->src, true, WIDE);
+		memset(r->src, 0xff, 16);
+		r->src[0] = htonl(0x20000000 | (__u32)i / 100 << 12);
+		cut(r->src, r->src_len);
+		r->dst_len = (__u8)(20 + other % 100);
+		memset(r->dst, 0xff, 16);
+		r->dst[0] = htonl(0x20000000 | (__u32)other / 100 << 12);
+		cut(r->dst, r->dst_len);
+		r->sport[0] = (__u16)(1 + 3 * i);
+		r->sport[1] = (__u16)(20000 + 7 * i);
+		r->dport[0] = (__u16)(30000 - 5 * other);
+		r->dport[1] = (__u16)(40000 + 9 * i);
+		if (i % 2) {
+			r->flags = (__u8)(i / 2);
+			r->flags_mask = 255;
+		}
+		if (i % 4 == 0) {
+			r->has_proto = 1;
+			r->proto = (__u8)(i / 4);
+			r->directions = (__u8)(1 + i % 8 / 4);
+			if (!has_ports(r->proto))
+				memset(r->sport, 0, sizeof(r->sport) + sizeof(r->dport));
+		}
+	}
+}
+
+/* Half of each version, prefixes of all lengths around one address. */
+static void fit_nested(struct rules *rules)
+{
+	for (int i = 0; i < rules->n; i++) {
+		struct match_rule *r = &rules->rule[i];
+		bool is_v6 = i % 2;
+
+		*r = (struct match_rule){ .directions = 3, .version = is_v6 ? 6 : 4 };
+		r->src_len = (__u8)(is_v6 ? 128 - i / 2 % 128 : 128 - i / 2 % 32);
+		addr_make(r->src, is_v6, NESTED);
+		cut(r->src, r->src_len);
+		r->dst_len = (__u8)(is_v6 ? 1 + i / 2 % 128 : 97 + i / 2 % 32);
+		addr_make(r->dst, is_v6, NESTED);
+		cut(r->dst, r->dst_len);
+		r->dport[0] = (__u16)(i + 1);
+		r->dport[1] = (__u16)(65535 - i);
+	}
+}
+
+static double ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static int fit(const char *object)
+{
+	static const struct {
+		const char *what;
+		void (*make)(struct rules *rules);
+	} sets[] = { { "nodes", fit_nodes }, { "classes", fit_classes }, { "nested", fit_nested } };
+	struct kernel k = kernel_open(object);
+	struct rules *rules = memory(sizeof(*rules));
+
+	for (int i = 0; i < 3; i++) {
+		double best = 1e9;
+
+		rules->n = MATCH_RULES;
+		rules->kind = WIDE;
+		sets[i].make(rules);
+		for (int turn = 0; turn < 5; turn++) {
+			double began = ms();
+
+			compile(rules, k.set);
+			best = ms() - began < best ? ms() - began : best;
+		}
+		kernel_batch(&k, rules);
+		printf("%d rules, many %s: %u of %u nodes, %u of %u classes, compiled in %.1f ms, 0 differences\n", rules->n,
+		       sets[i].what, k.set->nodes, MATCH_NODES, k.set->classes, MATCH_CLASSES, best);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc == 4 && !strcmp(argv[1], "user")) {
-		state = strtoull(argv[2], NULL, 10) * 2 + 1;
+	if (argc > 2)
+		state = strtoull(argv[argc - 2], NULL, 10) * 2 + 1;
+	if (argc == 4 && !strcmp(argv[1], "user"))
 		return user((__u32)atoi(argv[3]));
-	}
+	if (argc == 5 && !strcmp(argv[1], "kernel"))
+		return kernel(argv[2], (unsigned long)atol(argv[4]));
+	if (argc == 3 && !strcmp(argv[1], "fit"))
+		return fit(argv[2]);
 	errno = EINVAL;
 	die("words");
 }
