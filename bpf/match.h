@@ -51,7 +51,7 @@ struct match_key {
 
 /* One rule, as user space writes it. What is not asked for is left open. */
 struct match_rule {
-	__u32 src[4], dst[4];    /* network byte order, IPv4 as ::ffff:a.b.c.d; bits behind the prefix 0 */
+	__u32 src[4], dst[4];    /* network byte order, IPv4 as ::ffff:a.b.c.d */
 	__u8 src_len, dst_len;   /* of the 128-bit form: IPv4 /24 is 120; 0: any */
 	__u8 directions;         /* 1 ingress | 2 egress */
 	__u8 flags, flags_mask;  /* TCP: (packet & mask) == flags; mask 0: any */

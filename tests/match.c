@@ -109,9 +109,10 @@ static __u8 prefix_make(__u32 addr[4], bool is_v6, enum kind kind)
 	len = one_in(4) ? 128 : least + (int)rnd((__u32)(129 - least));
 	if (one_in(50))
 		len = least;
-	cut(addr, len);
 	if (!len)
 		memset(addr, 0, 16);
+	if (!one_in(20)) /* what is behind does not count */
+		cut(addr, len);
 	return (__u8)len;
 }
 
