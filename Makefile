@@ -144,6 +144,8 @@ bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchagent $(B)/tests/benchlb $(
 	@echo
 	tests/benchexport
 
+bench: $(B)/tests/match $(B)/tests/bpf/match.o
+
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
 	libcurl4-openssl-dev bats bird2 busybox-static cpio curl ethtool fish iperf3 iproute2 jq kmod \
