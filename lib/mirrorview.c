@@ -184,33 +184,48 @@ static int filter_add(const struct walk *w, const struct mirror_view *from, int 
 	return mirror_filter_stat(from, i, &f->stat);
 }
 
-static int filters_read(const struct walk *w, int place, struct mirror_look_all *v)
+/* The place is behind the others, and counts if it has such filters. */
+static int filters_read(const struct walk *w, const struct mirror_view *from, struct mirror_look_all *v)
 {
 	const char *dev = v->place[v->places].iface;
-	auto_mirror_view struct mirror_view from = MIRROR_VIEW_INIT;
-	int err = mirror_view_open(w->m, place, &from), before = v->filters;
+	int err = 0, before = v->filters;
 	struct mirror_look_filter *more;
 
-	if (err)
-		return mirror_fail(err, dev);
-	more = reallocarray(v->filter, (size_t)(v->filters + from.n) + 1, sizeof(*more));
+	more = reallocarray(v->filter, (size_t)(v->filters + from->n) + 1, sizeof(*more));
 	if (!more)
 		return fail_errno(-ENOMEM, "the filters of %s", dev);
 	v->filter = more;
-	for (int i = 0; !err && i < from.n; i++)
-		err = filter_add(w, &from, i, v);
+	for (int i = 0; !err && i < from->n; i++)
+		err = filter_add(w, from, i, v);
 	if (err)
 		return fail_errno(err, "the filters of %s", dev);
 	v->places += v->filters > before;
 	return 0;
 }
 
-/* The place is put behind the others, where filters_read expects it. */
-static int place_look(struct walk *w, const struct mirror_place *place, struct mirror_look_all *v)
+static int place_look(const struct walk *w, const struct mirror_view *from, const struct iface *iface,
+		      struct mirror_look_place *p)
 {
+	unsigned directions = 0;
+	int err = 0;
+
+	for (int i = 0; i < from->n; i++)
+		directions |= from->set->filter[i].rule.directions;
+	for (int i = 0; !err && i < 2; i++) {
+		p->look[i] = MIRROR_IS_ON;
+		if (directions & 1u << i)
+			err = look(w, iface, i ? HOOK_TC_EGRESS : HOOK_TC_INGRESS, MIRROR_KF, &p->look[i]);
+	}
+	return err;
+}
+
+static int place_read(struct walk *w, int number, struct mirror_look_all *v)
+{
+	const struct mirror_place *place = &w->m->place[number];
+	auto_mirror_view struct mirror_view from = MIRROR_VIEW_INIT;
 	struct mirror_look_place *more = reallocarray(v->place, (size_t)v->places + 1, sizeof(*more)), *p;
 	struct iface iface;
-	int ret, err = 0;
+	int ret, err;
 
 	if (!more)
 		return fail_errno(-ENOMEM, "the interfaces");
@@ -219,21 +234,15 @@ static int place_look(struct walk *w, const struct mirror_place *place, struct m
 	*p = (struct mirror_look_place){ .since = place->since, .look = { MIRROR_IS_GONE, MIRROR_IS_GONE } };
 	ret = iface_look(w, place->netns, place->ifindex, place->name, &iface, p->dev);
 	memcpy(p->iface, iface.name, sizeof(p->iface));
-	for (int i = 0; ret > 0 && !err && i < 2; i++)
-		err = look(w, &iface, i ? HOOK_TC_EGRESS : HOOK_TC_INGRESS, MIRROR_KF, &p->look[i]);
-	return ret < 0 ? ret : err;
-}
-
-static int place_read(struct walk *w, int number, struct mirror_look_all *v)
-{
-	int err = place_look(w, &w->m->place[number], v);
-
-	if (err)
-		return err;
-	if (w->dev && strcmp(v->place[v->places].iface, w->dev))
-		return 0;
+	if (ret < 0 || (w->dev && strcmp(p->iface, w->dev)))
+		return ret < 0 ? ret : 0;
 	w->is_dev = true;
-	return filters_read(w, number, v);
+	err = mirror_view_open(w->m, number, &from);
+	if (err)
+		return mirror_fail(err, p->iface);
+	if (ret)
+		err = place_look(w, &from, &iface, p);
+	return err ? err : filters_read(w, &from, v);
 }
 
 static int places_order(const struct walk *w, int order[MIRROR_PLACES])
