@@ -41,24 +41,29 @@ struct walk {
 struct member_find {
 	int way;
 	const char *name;
+	int place;                  /* -1: of mirrortarget, which has none */
 	bool is_there;
 };
 
 static int member_found(const struct chain_row *row, void *arg)
 {
 	struct member_find *f = arg;
+	struct mirror_here here;
+	int err = 0;
 
 	if (!row->member || !row->member->prog_id || strcmp(row->member->name, f->name) ||
 	    strcmp(row->member->instance, MIRROR_KF))
 		return 0;
-	f->is_there = kf_runs_on(f->way, row->member->prog_id);
-	return 0;
+	if (f->place >= 0)
+		err = mirror_here_of(row->member->prog_id, &here);
+	f->is_there = kf_runs_on(f->way, row->member->prog_id) && !err && (f->place < 0 || here.place == (__u32)f->place);
+	return err && err != -ENOENT ? fail_errno(err, "%s: member %s", row->id.iface.name, f->name) : 0;
 }
 
 /* Of the interface that was given this name and index: on, unless something is in the way. */
-static int look(const struct walk *w, const struct iface *iface, enum hook hook, const char *kf, enum mirror_look *as)
+static int look(const struct walk *w, const struct iface *iface, enum hook hook, int place, enum mirror_look *as)
 {
-	struct member_find find = { .way = w->way, .name = kf };
+	struct member_find find = { .way = w->way, .name = place < 0 ? MIRROR_TARGET_KF : MIRROR_KF, .place = place };
 	struct host_nic nic;
 	int err = chain_walk(w->b, iface, hook, member_found, &find);
 
@@ -103,7 +108,7 @@ static int target_read(struct walk *w, int number, const struct mirror_target *r
 	ret = iface_look(w, rec->netns, rec->ifindex, rec->dev, &iface, t->dev);
 	memcpy(t->iface, iface.name, sizeof(t->iface));
 	if (ret > 0)
-		ret = look(w, &iface, HOOK_TC_EGRESS, MIRROR_TARGET_KF, &t->look);
+		ret = look(w, &iface, HOOK_TC_EGRESS, -1, &t->look);
 	if (ret < 0)
 		return ret;
 	if ((t->look == MIRROR_IS_ON || t->look == MIRROR_IS_DOWN) && w->m->state[number].is_stray)
@@ -203,7 +208,7 @@ static int filters_read(const struct walk *w, const struct mirror_view *from, st
 	return 0;
 }
 
-static int place_look(const struct walk *w, const struct mirror_view *from, const struct iface *iface,
+static int place_look(const struct walk *w, int number, const struct mirror_view *from, const struct iface *iface,
 		      struct mirror_look_place *p)
 {
 	unsigned directions = 0;
@@ -214,7 +219,7 @@ static int place_look(const struct walk *w, const struct mirror_view *from, cons
 	for (int i = 0; !err && i < 2; i++) {
 		p->look[i] = MIRROR_IS_ON;
 		if (directions & 1u << i)
-			err = look(w, iface, i ? HOOK_TC_EGRESS : HOOK_TC_INGRESS, MIRROR_KF, &p->look[i]);
+			err = look(w, iface, i ? HOOK_TC_EGRESS : HOOK_TC_INGRESS, number, &p->look[i]);
 	}
 	return err;
 }
@@ -241,7 +246,7 @@ static int place_read(struct walk *w, int number, struct mirror_look_all *v)
 	if (err)
 		return mirror_fail(err, p->iface);
 	if (ret)
-		err = place_look(w, &from, &iface, p);
+		err = place_look(w, number, &from, &iface, p);
 	return err ? err : filters_read(w, &from, v);
 }
 

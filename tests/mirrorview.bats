@@ -456,6 +456,25 @@ repair_of() { l3af --json mirror "$1" list | jq -r '.[0].repair'; }
 	[[ $(l3af --json mirror target list | jq -r '.[].dev') == m0 ]]
 }
 
+@test "an interface that comes from another network namespace" {
+	tap
+	mirror filter add 1 dev s0 action accept
+	ip netns add other
+	in_ns srv ip link set s0 netns other
+	in_ns other ip link set s0 up
+	[[ $(filter_state 1) == gone ]]
+	# it has brought its program along, which is none for filters there
+	[[ $(NS=other l3af --json mirror filter list) == '[]' ]]
+	NS=other l3af mirror filter add 5 dev s0 direction ingress action reject >/dev/null
+	[[ $(NS=other l3af --json mirror filter list | jq -r '.[].state') == on ]]
+	udp 3 10
+	soon 3 eval 'NS=other l3af --json mirror stats | jq ".filters[0].packets"'
+	[[ $(filter 1 .packets) == 0 ]]
+	repair "$(l3af -q --json mirror filter list | jq -r '.[0].repair')"
+	does '' l3af mirror filter list
+	[[ $(NS=other l3af --json mirror filter list | jq -r '.[].state') == on ]]
+}
+
 @test "completion knows targets and interfaces" {
 	complete() { in_ns srv env L3AF_BPFFS="$BPFFS" "$BUILD/l3afctl" --complete mirror "$@" ''; }
 	tap
