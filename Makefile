@@ -71,6 +71,7 @@ LIBTESTS := \
 	lbpkt \
 	lbring \
 	lbsim \
+	mirrorpkt \
 	match
 PLAINTESTS := \
 	agentrun \
