@@ -251,12 +251,15 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.sendto(struct.pack("!II", 8 << 24, 7 << 8) + inner, ("10.77.0.1", 4789))'
 	soon 'loop 1' why 2
 	[[ $(target tap '[.packets, .sent, .not_sent.loop]') == '[5,0,5]' ]]
+	# who has no address yet is no collector
+	in_ns cli python3 "$TOP/tests/tools/gue.py" send c0 odst=none src=:: dst=ff02::1 l4=udp to=53 len=10
+	soon '[2,1]' filter 2 '[.packets, .sent]'
 	# copies on their way out of m0 match nothing there
 	mirror filter add 3 dev m0 action accept
 	udp 5 10
-	soon '[6,5]' filter 2 '[.packets, .sent]'
+	soon '[7,6]' filter 2 '[.packets, .sent]'
 	[[ $(filter 3 .packets) == 0 ]]
-	soon "5 $((5 * 38))" arrived
+	soon "6 $((5 * 38 + 58))" arrived
 }
 
 @test "not sent: no next hop" {
