@@ -47,6 +47,7 @@ struct mirror_look_all {
 	struct mirror_look_place *place;   /* in the order of their names */
 	struct mirror_look_filter *filter; /* of each place, in the order of their numbers */
 	int targets, places, filters;
+	char blind[16];            /* an interface whose filters may not be read (-EPERM); "": none */
 	__u64 read_us;             /* run_now_us() */
 };
 #define MIRROR_LOOK_INIT { 0 }
@@ -56,7 +57,7 @@ void mirror_look_free(struct mirror_look_all *v);
 /* dev NULL: of all interfaces, else those with this name: the interface that has it, and what
  * is left of one that had it; one of them has to be there. target NULL: all targets, else it
  * has to be there, and filters are those that send to it. With dev, targets are those that its
- * filters send to. Prints its errors. */
+ * filters send to. Prints its errors, but of filters that may not be read. */
 must_use int mirror_look_read(const struct run *run, const char *dev, const char *target, struct mirror_look_all *v);
 must_use int mirror_look_copy(const struct mirror_look_all *v, struct mirror_look_all *to);
 /* What v counted since before: what is not there before counts from 0. */

@@ -480,6 +480,20 @@ repair_of() { l3af --json mirror "$1" list | jq -r '.[0].repair'; }
 	[[ $(NS=other filter_state 5) == on ]]
 }
 
+@test "without CAP_SYS_ADMIN targets are listed, and filters are not" {
+	less() { in_ns srv setpriv --bounding-set -all,+bpf,+net_admin,+perfmon --inh-caps -all "$BUILD/l3afctl" --bpffs "$BPFFS" "$@"; }
+	tap
+	[[ $(less --json mirror target list | jq -c '.[0] | [.name, .filters, .state]') == '["tap",0,"on"]' ]]
+	mirror filter add 1 dev s0 action accept
+	[[ $(less --json mirror target list | jq -c '.[0] | [.name, .filters, .state]') == '["tap",null,"on"]' ]]
+	[[ $(less --json mirror target show tap | jq -c .state) == '"on"' ]]
+	local words
+	for words in 'filter list' stats 'stats interval 10ms'; do
+		refuses 1 'l3afctl: s0: its filters are read and changed with CAP_SYS_ADMIN only: the kernel opens maps by their ids for nobody else' \
+			less mirror $words
+	done
+}
+
 @test "completion knows targets and interfaces" {
 	complete() { in_ns srv env L3AF_BPFFS="$BPFFS" "$BUILD/l3afctl" --complete mirror "$@" ''; }
 	tap
