@@ -66,9 +66,10 @@ bool mirror_is_gone(const struct netns *here, __u64 netns, __u32 ifindex);
 struct mirror_view {
 	const struct mirror_set *set; /* NULL: there are no filters */
 	int n;                        /* of filters */
-	int stats;                    /* their counters, at the same time; -1: none */
+	int map;                      /* that set is in; -1: none */
+	int stats;                    /* their counters; -1: none */
 };
-#define MIRROR_VIEW_INIT { .stats = -1 }
+#define MIRROR_VIEW_INIT { .map = -1, .stats = -1 }
 /* -EPERM: maps are opened by their ids with CAP_SYS_ADMIN only; mirror_fail explains it. */
 must_use int mirror_view_open(const struct mirror *m, int place, struct mirror_view *v);
 void mirror_view_close(struct mirror_view *v);

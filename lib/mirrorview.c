@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <endian.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,6 +36,7 @@ struct walk {
 	struct netns here;
 	int number[MIRROR_TARGETS]; /* index in mirror_look_all.target by number; -1 */
 	const char *dev, *target;
+	const struct match_key *key; /* NULL: there is no packet to ask about */
 	bool is_dev;                /* dev was found */
 };
 
@@ -189,6 +191,20 @@ static int filter_add(const struct walk *w, const struct mirror_view *from, int 
 	return mirror_filter_stat(from, i, &f->stat);
 }
 
+/* As the kernel function does it. */
+static void filter_find(const struct mirror_view *from, const struct match_key *key, int first, int found[2])
+{
+	struct match_key k = *key;
+
+	for (__u8 direction = 0; direction < 2; direction++) {
+		int i;
+
+		k.direction = direction;
+		i = from->n ? match_first(&from->set->match, &k) : -1;
+		found[direction] = i < 0 || i >= from->n ? -1 : first + i;
+	}
+}
+
 /* The place is behind the others, and counts if it has such filters. */
 static int filters_read(const struct walk *w, const struct mirror_view *from, struct mirror_look_all *v)
 {
@@ -204,6 +220,8 @@ static int filters_read(const struct walk *w, const struct mirror_view *from, st
 		err = filter_add(w, from, i, v);
 	if (err)
 		return fail_errno(err, "the filters of %s", dev);
+	if (w->key)
+		filter_find(from, w->key, before, v->place[v->places].found);
 	v->places += v->filters > before;
 	return 0;
 }
@@ -243,10 +261,12 @@ static int place_read(struct walk *w, int number, struct mirror_look_all *v)
 		return ret < 0 ? ret : 0;
 	w->is_dev = true;
 	err = mirror_view_open(w->m, number, &from);
-	if (err == -EPERM)
+	if (err == -EPERM && !w->key) {
 		memcpy(v->blind, p->iface, sizeof(v->blind));
+		return 0;
+	}
 	if (err)
-		return err == -EPERM ? 0 : mirror_fail(err, p->iface);
+		return mirror_fail(err, p->iface);
 	if (ret)
 		err = place_look(w, number, &from, &iface, p);
 	return err ? err : filters_read(w, &from, v);
@@ -295,6 +315,30 @@ static void targets_keep(struct mirror_look_all *v)
 	v->targets = n;
 }
 
+/* As the kernel function does it: both copies of all targets, in whichever network namespace. A
+ * copy that was never in use has no address. */
+static bool is_collector(const struct mirror *m, int number, const __u64 addr[2])
+{
+	for (int copy = 0; copy < 2 && (addr[0] | addr[1]); copy++) {
+		const __u32 *to = m->target[number + copy * MIRROR_TARGETS].to;
+
+		if (((__u64)be32toh(to[0]) << 32 | be32toh(to[1])) == addr[0] &&
+		    ((__u64)be32toh(to[2]) << 32 | be32toh(to[3])) == addr[1])
+			return true;
+	}
+	return false;
+}
+
+static void collector_find(const struct walk *w, struct mirror_look_all *v)
+{
+	for (int i = 0; i < MIRROR_TARGETS; i++) {
+		const struct mirror_target *t = mirror_target_get(w->m, i);
+
+		if (t && (is_collector(w->m, i, w->key->src) || is_collector(w->m, i, w->key->dst)))
+			memcpy(v->collector, t->name, sizeof(v->collector));
+	}
+}
+
 static int check_dev(const struct walk *w)
 {
 	struct iface iface;
@@ -312,15 +356,18 @@ static int all_read(struct walk *w, struct mirror_look_all *v)
 		return fail_errno(way, "%s/kf/%s/way", w->b->dir, MIRROR_KF);
 	w->way = way;
 	v->read_us = run_now_us();
+	if (w->key)
+		collector_find(w, v);
 	err = targets_read(w, v);
 	return err ? err : places_read(w, v);
 }
 
-int mirror_look_read(const struct run *run, const char *dev, const char *target, struct mirror_look_all *v)
+static int look_read(const struct run *run, const char *dev, const char *target, const struct match_key *key,
+		     struct mirror_look_all *v)
 {
 	auto_bpffs struct bpffs b = { .fd = -1 };
 	auto_mirror struct mirror m = MIRROR_INIT;
-	struct walk w = { .b = &b, .m = &m, .dev = dev, .target = target };
+	struct walk w = { .b = &b, .m = &m, .dev = dev, .target = target, .key = key };
 	int ret = netns_self(&w.here);
 
 	*v = (struct mirror_look_all)MIRROR_LOOK_INIT;
@@ -339,6 +386,16 @@ int mirror_look_read(const struct run *run, const char *dev, const char *target,
 	if (!ret && dev)
 		targets_keep(v);
 	return ret;
+}
+
+int mirror_look_read(const struct run *run, const char *dev, const char *target, struct mirror_look_all *v)
+{
+	return look_read(run, dev, target, NULL, v);
+}
+
+int mirror_look_probe(const struct run *run, const char *dev, const struct match_key *key, struct mirror_look_all *v)
+{
+	return look_read(run, dev, NULL, key, v);
 }
 
 /*
