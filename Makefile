@@ -71,7 +71,9 @@ LIBTESTS := \
 	lbpkt \
 	lbring \
 	lbsim \
-	match
+	match \
+	mirrorpkt \
+	mirrorset
 PLAINTESTS := \
 	agentrun \
 	benchagent \

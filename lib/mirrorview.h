@@ -27,11 +27,11 @@ struct mirror_look_target {
 	struct mirror_stat stat;
 };
 
-/* An interface that has filters, in one direction. */
+/* An interface that has filters. */
 struct mirror_look_place {
 	__u64 since;
 	char dev[MIRROR_TEXT], iface[16];
-	enum mirror_look look[2];  /* by enum flow_direction */
+	enum mirror_look look[2];  /* by enum flow_direction; of one that no filter has: on */
 	int found[2];              /* mirror_look_probe: index in mirror_look_all.filter of the one that
 				    * packets use now; -1: none */
 };
