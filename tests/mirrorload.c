@@ -7,7 +7,7 @@
  *   mirrorload ask ADDR PORT WORD...
  *                                  numbered datagrams, a window of them on their way, until 'seconds'
  *                                  are over, 'count' are sent or SIGTERM; then waits for the answers:
- *                                  "sent N answered N again N". Exit status 1 if those are not the same.
+ *                                  "ready", "sent N answered N again N". Exit status 1 if those are not the same.
  *   mirrorload gso ADDR PORT COUNT SIZE SEGMENTS
  *                                  COUNT times SEGMENTS datagrams of SIZE octets in one (UDP_SEGMENT)
  *
@@ -203,6 +203,8 @@ static int ask(const char *addr, unsigned port, char **word)
 	}
 	for (unsigned i = 0; i < a.flows; i++)
 		a.fd[i] = udp_connect(addr, port, a.from ? a.from + i : 0);
+	puts("ready");
+	fflush(stdout);
 	begin = now_ms();
 	end = begin + a.seconds * 1000LL;
 	while (!is_over && (!a.count || a.sent < a.count) && (!a.seconds || now_ms() < end)) {
