@@ -23,7 +23,7 @@ site() {
 # collector_link MTU: m0 and k0, made (anew)
 collector_link() {
 	local mac1=02:78:00:00:00:01 mac2=02:78:00:00:00:02 ns
-	ip link add m0 address $mac1 mtu "$1" netns srv type veth peer name k0 address $mac2 mtu "$1" netns col
+	ip link add m0 index 100 address $mac1 mtu "$1" netns srv type veth peer name k0 address $mac2 mtu "$1" netns col
 	in_ns srv ip -b - <<-END
 		link set m0 multicast off up
 		addr add 10.78.0.1/24 dev m0
@@ -141,3 +141,40 @@ iperf() {
 
 # mirror WORDS...: l3af mirror, what it changes is not shown
 mirror() { l3af mirror "$@" >/dev/null; }
+
+# unharmed WHAT COMMAND...: no datagram is lost, doubled or changed while it happens
+unharmed() {
+	local what=$1 family tcp sent=0 bad=0
+	shift
+	for family in 4 6; do
+		background "ask$family" cli "$LOAD" ask "${ADDR[$family]}" 7 window=16 size=200
+	done
+	iperf -c 10.77.0.1 -t 2 -b 50M >"$BATS_TEST_TMPDIR/tcp.json" 3>&- &
+	tcp=$!
+	sleep 0.2
+	"$@"
+	sleep 0.2
+	wait "$tcp" || bad=1
+	for family in 4 6; do
+		ended "ask$family"
+		said=${said##*$'\n'}
+		# shellcheck disable=SC2086
+		set -- $said # sent N answered N again N
+		[[ $1$3$5 == sentansweredagain && $2 == "$4" && $6 == 0 && $2 -gt 100 ]] ||
+			{ echo "$what: IPv$family: $said"; bad=1; }
+		sent=$((sent + ${2:-0}))
+	done
+	((!bad)) || return 1
+	figure "$what: $sent datagrams and their answers, 0 lost; TCP: $(jq -r '
+		"\(.end.sum_received.bits_per_second / 1e6 | round) of 50 Mbit/s, \(.end.sum_sent.retransmits) segments again"' \
+		"$BATS_TEST_TMPDIR/tcp.json")"
+}
+
+received() { in_ns col ip -s -j link show dev k0 | jq '.[0].stats64.rx.packets'; }
+# mirrors: what production sends comes to the collector
+mirrors() {
+	local before
+	before=$(received)
+	in_ns cli "$LOAD" ask 10.77.0.1 7 count=10 >/dev/null
+	(($(received) >= before + 20))
+}

@@ -1,19 +1,21 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""What a collector got, against what production captured (pcap files of Ethernet frames).
+"""What a collector got, against what production captured (pcap files of Ethernet frames; several as
+FILE,FILE).
 
 mirrorpcap.py longest FILE                      octets of its longest frame
 mirrorpcap.py strip gue|vxlan MIRRORED OUT     the inner packets as a pcap file (GUE: raw IP)
-mirrorpcap.py same gue|vxlan|frames MIRRORED PRODUCTION [WORD]...
+mirrorpcap.py same ENCAP MIRRORED PRODUCTION [WORD]...
         each packet of production came, with every octet and as often, and nothing else:
         "N packets N octets the same", or what differs and exit status 1
-mirrorpcap.py octets gue|vxlan|frames MIRRORED PRODUCTION
+mirrorpcap.py octets ENCAP MIRRORED PRODUCTION
         as above where the two were segmented differently: each flow's payload octets, the range
         of TCP's sequence numbers, and the segments without payload
-mirrorpcap.py flows gue|vxlan MIRRORED         "N both N one" flows seen in both directions, in one
+mirrorpcap.py flows ENCAP MIRRORED        "N both N one" flows seen in both directions, in one
 mirrorpcap.py outer MIRRORED WORD...           outer headers are as they should be: to=ADDR from=ADDR
         port=N mtu=N csum=0|1: "N frames", or what is not, exit status 1
 
+ENCAP: gue, vxlan; frames, raw: from behind a tunnel device, with or without Ethernet header.
 WORD of same: snap=N|headers (what is to be left of each), any (production may have more), nosum
 (TCP's and UDP's checksums are not compared: production computes them after the capture).
 Frames to UDP port 9 (marks) and neighbour discovery are left out of both.
@@ -27,12 +29,17 @@ PORTS = {"gue": 6080, "vxlan": 4789}
 EXTENSIONS = {0, 43, 44, 51, 60, 135, 139, 140}
 
 
-def frames(path):
-    """Frames of a pcap file, as bytes."""
+def frames(paths):
+    """Frames of pcap files, as bytes."""
+    for path in paths.split(","):
+        yield from frames_of(path)
+
+
+def frames_of(path):
     with open(path, "rb") as f:
         head = f.read(24)
-        magic = struct.unpack("<I", head[:4])[0]
-        if magic not in (0xa1b2c3d4, 0xa1b23c4d):
+        magic, link = head[:4], struct.unpack("<I", head[20:24])[0]
+        if magic not in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1"):
             sys.exit("%s: not a pcap file of this byte order" % path)
         while len(rec := f.read(16)) == 16:
             _, _, caplen, length = struct.unpack("<IIII", rec)
@@ -41,7 +48,7 @@ def frames(path):
                 break
             if caplen != length:
                 sys.exit("%s: cut by the capture" % path)
-            yield data
+            yield data[16:] if link == 113 else data  # of "cooked" captures the addresses
 
 
 def layer2(frame):
@@ -89,7 +96,7 @@ def udp(frame):
 def is_noise(encap, data):
     """Marks and neighbour discovery."""
     at = 0
-    if encap != "gue":
+    if encap not in ("gue", "raw"):
         kind, at = layer2(data)
         if kind not in (0x800, 0x86dd):
             return False
@@ -102,10 +109,10 @@ def is_noise(encap, data):
 
 
 def tunneled(encap, path):
-    """What was mirrored: of GUE IP packets, of VXLAN and behind a tunnel device frames."""
+    """What was mirrored: of GUE IP packets, of VXLAN frames, or what tunnel devices received."""
     for frame in frames(path):
         u = udp(frame)
-        if encap == "frames":
+        if encap in ("frames", "raw"):
             yield frame
         elif u and u[3] == PORTS[encap]:
             head, at, _, _, _, _ = u
@@ -136,7 +143,7 @@ def end_of_headers(frame):
 def as_mirrored(encap, frame, snap):
     if snap:
         frame = frame[:end_of_headers(frame) if snap == "headers" else int(snap)]
-    if encap != "gue":
+    if encap not in ("gue", "raw"):
         return frame
     kind, at = layer2(frame)
     head = ip(frame[at:]) if kind in (0x800, 0x86dd) else None
@@ -144,7 +151,7 @@ def as_mirrored(encap, frame, snap):
 
 
 def without_sum(encap, data):
-    at = 0 if encap == "gue" else layer2(data)[1]
+    at = 0 if encap in ("gue", "raw") else layer2(data)[1]
     head = ip(data[at:])
     if not head or head.fragment or head.proto not in (6, 17):
         return data
@@ -204,7 +211,7 @@ def octets(encap, mirrored, production):
         return frame[at:] if kind in (0x800, 0x86dd) else b""
 
     want = tally(filter(None, (bare(f) for f in produced(production))))
-    got = tally(filter(None, (d if encap == "gue" else bare(d) for d in inner(encap, mirrored))))
+    got = tally(filter(None, (d if encap in ("gue", "raw") else bare(d) for d in inner(encap, mirrored))))
     for key in sorted(set(want) | set(got), key=str):
         if want.get(key) != got.get(key):
             print("%s: %s in production, %s mirrored" % (key, want.get(key), got.get(key)))
@@ -217,7 +224,7 @@ def octets(encap, mirrored, production):
 def flows(encap, mirrored):
     seen = collections.defaultdict(set)
     for data in inner(encap, mirrored):
-        if encap != "gue":
+        if encap not in ("gue", "raw"):
             data = data[layer2(data)[1]:]
         head = ip(data)
         if head and head.proto in (6, 17) and not head.fragment:
