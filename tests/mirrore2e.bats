@@ -220,6 +220,8 @@ shapes() {
 	pcap same gue "$mirrored" "$production" any nosum
 	# of each flow all ten packets, both ways
 	[[ $said == "$((both * 20)) packets "* ]]
+	accounted
+	[[ $(total sent) == "$((both * 20))" && $(total packets) == 8000 ]]
 	figure "1/4 by flow: $both of 400 flows, each in both directions and with all its packets"
 }
 
@@ -234,6 +236,8 @@ shapes() {
 	pcap same gue "$mirrored" "$production" any nosum
 	got=${said%% *}
 	((got > 350 && got < 650)) # 500 in the mean, 21 the deviation
+	accounted
+	[[ $(total sent) == "$got" && $(total not_sent.sampled_out) == $((5000 - got)) ]]
 	figure "1/10 by packet: $got of 5000"
 }
 
@@ -253,12 +257,13 @@ shapes() {
 		outer gue $family "${CSUM[$family]}" 1500
 		# the frame that is left: 1500 less outer headers
 		pcap same gue "$mirrored" "$production" snap=$((14 + 1500 - (family == 4 ? 32 : 52)))
-		[[ $said == '200 packets '* ]]
-		# UDP in segments that do not fit: the first of them
+		[[ $said == '200 packets '* && $(total fitted) == 200 ]]
+		# UDP in segments that do not fit: the first of each ten
 		offloads on
 		taps
 		in_ns cli "$LOAD" gso 10.77.0.1 9999 10 1472 8
 		untaps
+		[[ $(total fitted) == 210 ]]
 		outer gue $family "${CSUM[$family]}" 1500
 		# TCP makes its segments smaller
 		mirror filter flush dev s0

@@ -36,6 +36,8 @@ for_ms() {
 	mirrors
 	unharmed 'all is well' sleep 1
 	mirrors
+	accounted
+	[[ $(total packets) == "$(total sent)" ]]
 }
 
 down_up() {
@@ -49,6 +51,8 @@ down_up() {
 	# the kernel has forgotten the IPv6 address and the neighbours
 	in_ns srv ip neigh replace 10.78.0.2 lladdr 02:78:00:00:00:02 dev m0 nud permanent
 	eventually mirrors
+	(($(total not_sent.down) > 100))
+	accounted
 }
 
 carrier() {
@@ -60,6 +64,8 @@ carrier() {
 @test "the mirror interface's peer goes" {
 	unharmed 'no carrier' carrier
 	eventually mirrors
+	(($(total not_sent.down) + $(total not_sent.queue_full) > 100))
+	accounted
 }
 
 gone() {
@@ -84,6 +90,8 @@ congested() {
 	unharmed 'token bucket of 1 Mbit/s' congested tbf rate 1mbit burst 3k limit 6k
 	unharmed 'queue of one packet' congested handle 1: tbf rate 10mbit burst 10k limit 10k
 	eventually mirrors
+	(($(total not_sent.queue_full) > 100))
+	accounted
 }
 
 lost() {
@@ -96,6 +104,8 @@ lost() {
 	unharmed 'no neighbour' lost
 	in_ns col ip addr add 10.78.0.2/24 dev k0
 	eventually mirrors
+	(($(total not_sent.no_next_hop) > 0))
+	accounted
 }
 
 no_route() {
@@ -107,6 +117,8 @@ no_route() {
 	in_ns srv ip addr add 10.78.0.1/24 dev m0
 	in_ns srv ip neigh replace 10.78.0.2 lladdr 02:78:00:00:00:02 dev m0 nud permanent
 	eventually mirrors
+	(($(total not_sent.no_next_hop) > 100))
+	accounted
 }
 
 # deaf: the collector answers "port unreachable"
@@ -124,6 +136,8 @@ deaf() {
 	in_ns cli "$LOAD" ask 10.77.0.1 7 count=100 >/dev/null
 	sleep 0.3
 	want=$((before + 200))
+	accounted
+	(($(total not_sent.loop) > 100))
 	[[ $(received) == "$want" ]]
 	(($(in_ns srv nstat -asz IcmpInDestUnreachs | awk '/^Icmp/ { print $2 }') > 100)) # there were
 }
@@ -160,6 +174,8 @@ change() {
 	# and it comes back
 	mirror target add col dev m0 to 10.78.0.2 encap gue
 	eventually mirrors
+	(($(total not_sent.stray) > 100))
+	accounted
 }
 
 @test "the mirrored interface is the target's: no loop" {

@@ -170,6 +170,16 @@ unharmed() {
 		"$BATS_TEST_TMPDIR/tcp.json")"
 }
 
+# total KEY: of the target col
+total() { l3af --json mirror target show col | jq "[.] | flatten | .[0].$1"; }
+# accounted: each packet was sent, or there is a reason
+accounted() {
+	local counts
+	counts=$(l3af --json mirror target show col)
+	jq -e '[.] | flatten | .[0] | .packets > 0 and .packets == .sent + (.not_sent | add)' <<<"$counts" >/dev/null ||
+		{ echo "$counts"; return 1; }
+}
+
 received() { in_ns col ip -s -j link show dev k0 | jq '.[0].stats64.rx.packets'; }
 # mirrors: what production sends comes to the collector
 mirrors() {

@@ -128,15 +128,14 @@ def produced(path):
 
 
 def end_of_headers(frame):
-    """Octets of a frame up to the end of its transport header."""
+    """Octets of a frame up to the end of its transport header; of a later fragment, to its beginning."""
     kind, at = layer2(frame)
     head = ip(frame[at:]) if kind in (0x800, 0x86dd) else None
     if not head:
-        return len(frame)
+        return min(64, len(frame))
     end = at + head.l4
     if not head.fragment:
-        end += {6: (frame[end + 12] >> 4) * 4 if head.proto == 6 and len(frame) > end + 12 else 0,
-                17: 8, 1: 8, 58: 8}.get(head.proto, 0)
+        end += (frame[end + 12] >> 4) * 4 if head.proto == 6 else 8
     return min(end, len(frame))
 
 
