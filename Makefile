@@ -70,7 +70,8 @@ LIBTESTS := \
 	flow \
 	lbpkt \
 	lbring \
-	lbsim
+	lbsim \
+	match
 PLAINTESTS := \
 	agentrun \
 	benchagent \
@@ -208,7 +209,7 @@ uninstall:
 
 tests: $(patsubst %.c,$(B)/%,$(wildcard tests/unit_*.c))
 
-$(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.o $(B)/lib/err.o
+$(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/parsenet.o $(B)/lib/text.o $(B)/lib/err.o
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)

@@ -31,6 +31,7 @@ extern const struct cmd limit_cmds[];
 extern const struct cmd flows_cmds[];
 extern const struct cmd lb_cmds[];
 extern const struct cmd agent_cmds[];
+extern const struct cmd mirror_cmds[];
 
 /* flows.c reads the words, these answer. instance NULL: the default one, which need not
  * be there; of stats and collectors: all. They print their errors. */
@@ -76,6 +77,22 @@ must_use int lb_doctor(struct run *run, const void *params, __u64 given);
 int lb_take_vip(const char *s, void *field, struct why *why);
 void lb_complete_vip(void);
 void lb_complete_backend(void);
+
+/* mirror.c has the table; what reads is in mirrorlist.c. */
+struct mirror_view_params {
+	char dev[16];           /* "": not given */
+	char target[NAME_LEN];
+	__u64 interval_us;
+};
+extern const struct arg mirror_target_show_args[], mirror_filter_list_args[], mirror_stats_args[];
+must_use int mirror_target_list(struct run *run, const void *params, __u64 given); /* takes no arguments */
+must_use int mirror_target_show(struct run *run, const void *params, __u64 given);
+must_use int mirror_filter_list(struct run *run, const void *params, __u64 given);
+must_use int mirror_stats(struct run *run, const void *params, __u64 given);
+/* An interface that has filters, and may be gone; targets. */
+int mirror_take_dev(const char *s, void *field, struct why *why);
+void mirror_complete_dev(void);
+void mirror_complete_target(void);
 
 extern const struct cmd objects[]; /* main.c: the first words */
 

@@ -12,6 +12,7 @@
 
 extern const char *const mirror_encap_words[];  /* by enum mirror_encap; each list ends with NULL */
 extern const char *const mirror_action_words[];
+extern const char *const mirror_direction_words[]; /* by match_rule.directions - 1 */
 extern const char *const mirror_sample_words[];
 extern const char *const mirror_cause_words[];  /* by enum mirror_cause, as --json keys */
 
