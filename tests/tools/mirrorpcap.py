@@ -13,7 +13,7 @@ mirrorpcap.py octets ENCAP MIRRORED PRODUCTION
         of TCP's sequence numbers, and the segments without payload
 mirrorpcap.py flows ENCAP MIRRORED        "N both N one" flows seen in both directions, in one
 mirrorpcap.py outer MIRRORED WORD...           outer headers are as they should be: to=ADDR from=ADDR
-        port=N mtu=N csum=0|1: "N frames", or what is not, exit status 1
+        port=N mtu=N csum=on|off|any: "N frames", or what is not, exit status 1
 
 ENCAP: gue, vxlan; frames, raw: from behind a tunnel device, with or without Ethernet header.
 WORD of same: snap=N|headers (what is to be left of each), any (production may have more), nosum
@@ -251,7 +251,7 @@ def outer(path, words):
             "%d octets of IP" % head.end: head.end > int(want["mtu"]),
             "%d octets behind the packet" % (len(frame) - at - head.end): len(frame) != at + head.end,
             "UDP length %d of %d" % (length, head.end - head.l4): length != head.end - head.l4,
-            "UDP checksum %#x" % csum: (csum != 0) != (want["csum"] == "1"),
+            "UDP checksum %#x" % csum: (csum != 0) != (want["csum"] == "on") and want["csum"] != "any",
             "tagged": at != 14,
         }
         if family == socket.AF_INET:
