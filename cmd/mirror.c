@@ -10,7 +10,7 @@
 struct params {
 	char name[NAME_LEN];
 	struct iface dev;
-	char dev_name[16];    /* of one that may be gone */
+	char dev_name[16];    /* of one that may be gone; "": not given */
 	/* target */
 	struct mirror_to { struct addr addr; __u16 port; } to;
 	int encap;
@@ -73,7 +73,7 @@ static void complete_snaplen(void) { puts("headers\nall"); }
 enum { T_NAME, T_DEV, T_TO, T_ENCAP, T_VNI, T_SOURCE, T_GATEWAY, T_CAP, T_CHECKSUM };
 static const struct arg target_add_args[] = {
 	[T_NAME] = { .word = "NAME", .type = ARG_NAME, .offset = FIELD(name), .positional = true, .required = true,
-		     .help = "what filters call it" },
+		     .complete = mirror_complete_target, .help = "what filters call it" },
 	[T_DEV] = { .word = "dev", .type = ARG_IFACE, .offset = FIELD(dev), .meta = "IF",
 		    .help = "the interface that mirrored packets leave by" },
 	[T_TO] = { CUSTOM("to", to, "ADDR[:PORT]", take_to),
@@ -136,9 +136,8 @@ static const struct arg filter_remove_args[] = {
 	  .help = "its interface" },
 	END
 };
-enum { X_DEV };
 static const struct arg filter_flush_args[] = {
-	[X_DEV] = { CUSTOM("dev", dev_name, "IF", mirror_take_dev), .complete = mirror_complete_dev,
+	{ CUSTOM("dev", dev_name, "IF", mirror_take_dev), .complete = mirror_complete_dev,
 		    .help = "of this interface, which may be gone; default of all" },
 	END
 };
@@ -252,7 +251,8 @@ static int filter_flush(struct run *run, const void *params, __u64 given)
 	auto_bpffs struct bpffs b = { .fd = -1 };
 	int err = bpffs_open(run, BPFFS_CHANGE, &b);
 
-	return err ? err : mirror_filters_flush(run, &b, ARG_GIVEN(given, filter_flush_args, X_DEV) ? p->dev_name : NULL);
+	(void)given;
+	return err ? err : mirror_filters_flush(run, &b, p->dev_name[0] ? p->dev_name : NULL);
 }
 
 #define MUTATES (CMD_MUTATES | CMD_JSON)
