@@ -71,7 +71,9 @@ LIBTESTS := \
 	lbpkt \
 	lbring \
 	lbsim \
-	match
+	match \
+	mirrorpkt \
+	mirrorset
 PLAINTESTS := \
 	agentrun \
 	benchagent \
@@ -142,6 +144,8 @@ bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchagent $(B)/tests/benchlb $(
 	$(B)/tests/unit_ipfix bench
 	@echo
 	tests/benchexport
+
+bench: $(B)/tests/match $(B)/tests/bpf/match.o
 
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \

@@ -51,7 +51,7 @@ struct match_key {
 
 /* One rule, as user space writes it. What is not asked for is left open. */
 struct match_rule {
-	__u32 src[4], dst[4];    /* network byte order, IPv4 as ::ffff:a.b.c.d; bits behind the prefix 0 */
+	__u32 src[4], dst[4];    /* network byte order, IPv4 as ::ffff:a.b.c.d */
 	__u8 src_len, dst_len;   /* of the 128-bit form: IPv4 /24 is 120; 0: any */
 	__u8 directions;         /* 1 ingress | 2 egress */
 	__u8 flags, flags_mask;  /* TCP: (packet & mask) == flags; mask 0: any */
@@ -91,7 +91,8 @@ struct match_set {
 	__u16 no_ports[2];         /* sport, dport: class of packets that have none */
 	__u16 no_flags;            /* class of packets that have none */
 	__u16 all;                 /* class 0; read, not known: or the verifier would follow both ways */
-	__u16 reserved[16];
+	__u16 classes, nodes;      /* that are used */
+	__u16 reserved[14];
 	__u16 flags[256];          /* by byte 13: class */
 	__u16 proto[2][4][256];    /* direction, has & 3, protocol: class */
 	__u16 vlan[4096];          /* by VID and MATCH_NO_VLAN: class */

@@ -57,20 +57,26 @@ static __always_inline __u32 l4_len(struct __sk_buff *skb, const struct seen *s)
 	}
 }
 
-/* Octets of IP and transport header. */
+/* Octets of the IP headers and the transport header, or as far as they are known; 0: none is. */
 static __always_inline __u32 headers_of(struct __sk_buff *skb, const struct seen *s)
 {
-	return s->flags & PKT_L4 ? s->l4 - s->l3 + l4_len(skb, s) : 0;
+	if (!(s->key.has & (MATCH_V4 | MATCH_V6)))
+		return 0;
+	if (s->flags & PKT_L4)
+		return s->l4 - s->l3 + l4_len(skb, s);
+	if (s->flags & PKT_FRAGMENT)
+		return s->l4 - s->l3;
+	return s->key.has & MATCH_V4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 }
 
-/* Of what has no transport header, enough to tell what it is. */
+/* Of what is not IP, enough to tell what it is. */
 #define HEADERS_OTHER 64
 static __always_inline __u32 snaplen_of(struct __sk_buff *skb, const struct mirror_filter *f, const struct seen *s,
 					__u32 headers)
 {
 	if (f->snaplen != MIRROR_HEADERS)
 		return f->snaplen;
-	return (skb->vlan_present ? 4 : 0) + (headers ? s->l3 + headers : HEADERS_OTHER);
+	return headers ? (skb->vlan_present ? 4 : 0) + s->l3 + headers : HEADERS_OTHER;
 }
 
 /* Both ways of a connection are one flow, and so are all fragments of a packet. */
@@ -218,6 +224,10 @@ static __always_inline __u32 send(struct __sk_buff *skb, const struct seen *s, c
 	if (t->cap && is_capped(st, t, wire_octets(skb, t, s, job, octets)))
 		return MIRROR_CAPPED;
 	ret = clone(skb, w, t, job);
+	if (unlikely(ret)) {
+		barrier_var(target);
+		w->hop[target & (MIRROR_TARGETS - 1)].is_doubted = 1;
+	}
 	return cause_of(job, ret, st);
 }
 

@@ -150,7 +150,7 @@ struct mirror_job {
 	__u32 stat;
 	__u32 hash;           /* of the flow: source port and flow label */
 	__u32 snaplen;        /* octets that stay of the frame with its tags; 0: all */
-	__u16 headers;        /* octets of the IP and transport header; 0: it is not IP, or a later fragment */
+	__u16 headers;        /* octets of the IP and transport header; 0: it is not IP */
 	__u8 proto;           /* IP protocol, of headers */
 	__u8 is_waiting;      /* the kernel was asked for the next hop and did not send it yet */
 	__u32 is_taken;       /* mirrortarget saw it */
@@ -166,11 +166,13 @@ struct mirror_way {
 	struct mirror_job job;
 	__u32 count;          /* the last cookie */
 	__u32 reserved;
-	__u8 head[128];       /* an outer header, as it is made */
+	__u8 head[176];       /* an outer header, as it is made, and zeroes */
+	__u8 chunk[520];      /* of a packet whose sum is reckoned */
 	struct mirror_hop {   /* next hop by target, good for MIRROR_HOP_JIFFIES */
 		__u32 since;  /* jiffies */
 		__u32 copy;
 		__u32 mtu;    /* of the interface; 0: nothing is known */
+		__u32 is_doubted; /* something was refused: is the interface still up? */
 		__u8 dst[6], src[6];
 	} hop[MIRROR_TARGETS];
 };

@@ -6,6 +6,8 @@
 #include "mirrormaps.bpf.h"
 
 #define HEAD_SIZE 128 /* more than any, and a power of two */
+#define HEAD_MAX (ETH_HLEN + 40 + 8 + 8 + ETH_HLEN + 12)
+#define HEAD_SUM 44 /* UDP, VXLAN, Ethernet with three tags; to a multiple of 4 */
 #define TTL 64
 
 struct head {
@@ -15,6 +17,7 @@ struct head {
 	__u32 tags;
 	__be16 type;       /* EtherType behind them */
 	__u8 tos;
+	__u32 ip_len;      /* what the IP header says; 0: nothing */
 	bool is_v6, is_vxlan, has_hop;
 };
 
@@ -29,14 +32,6 @@ static __always_inline __u32 head_len(const struct head *h)
 	       (h->is_vxlan ? sizeof(struct vxlan) + ETH_HLEN + h->tags * 4 : sizeof(struct gue));
 }
 
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
-
 /* Where the inner Ethernet header is in the outer one. */
 static __always_inline __u32 inner_eth(const struct head *h)
 {
@@ -44,11 +39,26 @@ static __always_inline __u32 inner_eth(const struct head *h)
 	       sizeof(struct vxlan);
 }
 
+/* TOS and length of the packet inside. */
+static __always_inline void ip_read(struct __sk_buff *skb, struct head *h)
+{
+	__be16 word[3];
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, word, sizeof(word)))
+		return;
+	if (h->type == bpf_htons(ETH_P_IP)) {
+		h->tos = bpf_ntohs(word[0]);
+		h->ip_len = bpf_ntohs(word[1]);
+	} else if (h->type == bpf_htons(ETH_P_IPV6)) {
+		h->tos = bpf_ntohs(word[0]) >> 4;
+		h->ip_len = word[2] ? sizeof(struct ipv6hdr) + bpf_ntohs(word[2]) : 0;
+	}
+}
+
 /* What the frame begins with, before anything is changed. Tags are out of it. */
 static __always_inline bool inner_read(struct __sk_buff *skb, struct mirror_way *w, struct head *h)
 {
 	__u32 at = inner_eth(h);
-	__u16 first;
 
 	/* written over again where it is not VXLAN */
 	if (bpf_skb_load_bytes(skb, 0, w->head + at, ETH_HLEN))
@@ -59,12 +69,7 @@ static __always_inline bool inner_read(struct __sk_buff *skb, struct mirror_way 
 			*(__u32 *)(w->head + at + 2 * ETH_ALEN + i * 4) = h->tag[i];
 		*(__be16 *)(w->head + at + 2 * ETH_ALEN + h->tags % 4 * 4) = h->type;
 	}
-	if (!bpf_skb_load_bytes(skb, ETH_HLEN, &first, sizeof(first))) {
-		if (h->type == bpf_htons(ETH_P_IP))
-			h->tos = bpf_ntohs(first);
-		else if (h->type == bpf_htons(ETH_P_IPV6))
-			h->tos = bpf_ntohs(first) >> 4;
-	}
+	ip_read(skb, h);
 	return true;
 }
 
@@ -103,7 +108,9 @@ static __always_inline void ip4_write(void *to, const struct mirror_target *t, c
 #pragma unroll
 	for (int i = 0; i < 5; i++)
 		sum += word[i];
-	ip->check = ~fold(sum);
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip->check = ~(sum + (sum >> 16));
 }
 
 static __always_inline void ip6_write(void *to, const struct mirror_target *t, const struct head *h, __u32 len, __u32 hash)
@@ -118,6 +125,15 @@ static __always_inline void ip6_write(void *to, const struct mirror_target *t, c
 	__builtin_memcpy(&ip->daddr, t->to, 16);
 }
 
+/* Zeroes behind it, for its sum. */
+static __always_inline void head_end(struct mirror_way *w, const struct head *h)
+{
+	__u32 at = head_len(h) & (HEAD_SIZE - 1);
+
+	for (int i = 0; i < HEAD_SUM / 2; i++)
+		*(__u16 *)(w->head + at + i * 2) = 0;
+}
+
 /* Into way: that the frame begins with. The frame has its room already. */
 static __always_inline void head_write(struct __sk_buff *skb, struct mirror_way *w, const struct mirror_target *t,
 				       const struct head *h)
@@ -127,6 +143,8 @@ static __always_inline void head_write(struct __sk_buff *skb, struct mirror_way 
 
 	if (!h->has_hop)
 		__builtin_memset(eth, 0, 2 * ETH_ALEN);
+	if (t->has_checksum)
+		head_end(w, h);
 	if (h->is_v6) {
 		struct udphdr *udp = (void *)(eth + 1) + sizeof(struct ipv6hdr);
 

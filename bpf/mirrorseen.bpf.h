@@ -11,7 +11,7 @@ enum { IPPROTO_UDPLITE_ = 136 };
 /* What is known of a packet when it has been parsed. Offsets from its first octet. */
 struct seen {
 	struct match_key key;
-	__u16 l3, l4;      /* l4: with PKT_L4 */
+	__u16 l3, l4;      /* l4: as struct pkt has it */
 	__u16 type;        /* EtherType behind the tags */
 	__u16 flags;       /* PKT_* */
 };
@@ -54,10 +54,10 @@ static __always_inline void see(const struct pkt *p, void *data, void *end, stru
 		return;
 	see_addrs(p, &s->key);
 	s->key.proto = p->proto;
-	if (!(p->flags & PKT_L4))
+	if (!(p->flags & (PKT_L4 | PKT_FRAGMENT)))
 		return;
 	s->l4 = p->l4 - data;
-	if (!has_ports(p->proto) || (void *)(l4 + 4) > end)
+	if (!(p->flags & PKT_L4) || !has_ports(p->proto) || (void *)(l4 + 4) > end)
 		return;
 	s->key.sport = bpf_ntohs(((__be16 *)l4)[0]);
 	s->key.dport = bpf_ntohs(((__be16 *)l4)[1]);

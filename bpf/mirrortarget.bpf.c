@@ -9,7 +9,7 @@
 #include <linux/udp.h>
 #include "gue.h"
 #include "mirrormaps.bpf.h"
-#include "mirrorhead.bpf.h"
+#include "mirrorsum.bpf.h"
 
 #define TAGS 3
 
@@ -99,7 +99,8 @@ static __always_inline long gso_flags(const struct __sk_buff *skb, const struct 
 	return job->proto == IPPROTO_TCP && len - room <= mtu && skb->gso_size > room ? 0 : FAILED;
 }
 
-/* Cuts to snaplen and to what is left of the MTU. An error, or flags for adjust_room. */
+/* Cuts to snaplen, to what is left of the MTU, and for GUE padding off. An error, or flags for
+ * adjust_room. */
 static __always_inline long fit(struct __sk_buff *skb, struct mirror_job *job, const struct head *h)
 {
 	__u32 len = skb->len, most = ETH_HLEN + h->mtu - h->room, keep = len, snaplen = job->snaplen;
@@ -119,6 +120,10 @@ static __always_inline long fit(struct __sk_buff *skb, struct mirror_job *job, c
 		keep = most;
 		job->flags = MIRROR_WAY_FITTED;
 	}
+	if (!h->is_vxlan && !skb->gso_size && keep > ETH_HLEN + h->ip_len && h->ip_len >= sizeof(struct iphdr)) {
+		keep = ETH_HLEN + h->ip_len;
+		job->flags = 0;
+	}
 	if (keep == len && !skb->gso_size)
 		return 0;
 	err = cut(skb, job, keep);
@@ -135,7 +140,7 @@ static __always_inline struct mirror_hop *hop_get(struct mirror_way *w, __u32 co
 
 static __always_inline bool hop_is_fresh(const struct mirror_hop *hop, __u32 copy, __u32 now)
 {
-	return hop->mtu && hop->copy == copy && now - hop->since < MIRROR_HOP_JIFFIES;
+	return hop->mtu && hop->copy == copy && now - hop->since < MIRROR_HOP_JIFFIES && !hop->is_doubted;
 }
 
 static __always_inline __u32 mtu_get(struct __sk_buff *skb)
@@ -145,8 +150,8 @@ static __always_inline __u32 mtu_get(struct __sk_buff *skb)
 	return bpf_check_mtu(skb, 0, &mtu, 0, 0) < 0 ? 0 : mtu;
 }
 
-/* The target's, or none: the kernel is asked. */
-static __always_inline void hop_find(struct __sk_buff *skb, const struct mirror_target *t, struct mirror_way *w,
+/* The target's, or none: the kernel is asked. False: the interface is down. */
+static __always_inline bool hop_find(struct __sk_buff *skb, const struct mirror_target *t, struct mirror_way *w,
 				     struct head *h)
 {
 	__u32 copy = w->job.copy, now = bpf_jiffies64();
@@ -156,18 +161,22 @@ static __always_inline void hop_find(struct __sk_buff *skb, const struct mirror_
 		h->mtu = hop->mtu;
 		h->has_hop = true;
 	} else {
+		if (!is_up(skb))
+			return false;
 		h->mtu = mtu_get(skb);
 		if (!t->has_gateway)
-			return;
+			return true;
 		hop->since = now;
 		hop->copy = copy;
 		hop->mtu = h->mtu;
+		hop->is_doubted = 0;
 		__builtin_memcpy(hop->dst, t->gateway, ETH_ALEN);
 		__builtin_memcpy(hop->src, t->mac, ETH_ALEN);
 		h->has_hop = true;
 	}
 	__builtin_memcpy(w->head, hop->dst, ETH_ALEN);
 	__builtin_memcpy(w->head + ETH_ALEN, hop->src, ETH_ALEN);
+	return true;
 }
 
 /* The kernel has sent a clone to its next hop: the clone shows which one it is. One that had to
@@ -181,6 +190,7 @@ static __always_inline int arrived(struct __sk_buff *skb, struct mirror_way *w)
 	skb->cb[1] = 0;
 	bpf_skb_load_bytes(skb, 0, hop->dst, 2 * ETH_ALEN);
 	hop->mtu = mtu_get(skb);
+	hop->is_doubted = 0;
 	hop->copy = copy;
 	hop->since = bpf_jiffies64();
 	if (w->job.cookie == cookie) {
@@ -231,7 +241,8 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 	if (!is_ip(skb->protocol) && !pretend_ip(skb))
 		return drop(w, MIRROR_ERROR);
 	h.room = head_len(&h) - ETH_HLEN;
-	hop_find(skb, t, w, &h);
+	if (!hop_find(skb, t, w, &h))
+		return drop(w, MIRROR_DOWN);
 	err = fit(skb, &w->job, &h);
 	if (err < 0)
 		return drop(w, cause_of(err));
@@ -246,6 +257,9 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 	if (err)
 		return drop(w, cause_of(err));
 	head_write(skb, w, t, &h);
+	/* segments get the header as it is, but each would have another sum */
+	if (t->has_checksum && !skb->gso_size)
+		sum_write(skb, head_len(&h));
 	if (bpf_skb_store_bytes(skb, 0, w->head, head_len(&h) & (HEAD_SIZE - 1), 0))
 		return drop(w, MIRROR_ERROR);
 	return leave(skb, w, &h);

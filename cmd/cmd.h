@@ -89,6 +89,14 @@ must_use int mirror_target_list(struct run *run, const void *params, __u64 given
 must_use int mirror_target_show(struct run *run, const void *params, __u64 given);
 must_use int mirror_filter_list(struct run *run, const void *params, __u64 given);
 must_use int mirror_stats(struct run *run, const void *params, __u64 given);
+struct mirror_test_params {  /* mirrortest.c */
+	struct mirror_test_end { struct addr addr; __u16 port; } src, dst;
+	char dev[16];
+	int direction, proto, vlan;
+	__u8 flags;
+};
+extern const struct arg mirror_test_args[];
+must_use int mirror_test(struct run *run, const void *params, __u64 given);
 /* An interface that has filters, and may be gone; targets. */
 int mirror_take_dev(const char *s, void *field, struct why *why);
 void mirror_complete_dev(void);

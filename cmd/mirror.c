@@ -290,5 +290,8 @@ const struct cmd mirror_cmds[] = {
 	{ .word = "filter", .help = "which packets are mirrored", .sub = filter_cmds },
 	{ .word = "stats", .help = "packets that matched, that were sent, and why not, with rates",
 	  .args = mirror_stats_args, LOOK, .fn = mirror_stats, .example = "l3afctl mirror stats interval 5s" },
+	{ .word = "test", .help = "which filter a packet would match, and why none before it",
+	  .args = mirror_test_args, .params_size = sizeof(struct mirror_test_params), .flags = CMD_JSON,
+	  .fn = mirror_test, .example = "l3afctl mirror test 192.0.2.7:40000 192.0.2.1:443 dev eth0 direction ingress" },
 	{ .word = NULL },
 };

@@ -210,7 +210,7 @@ static const struct column filter_columns[] = {
 	{ .key = "number", .type = COL_U64 },
 	{ .key = "dev", .head = "DEV", .type = COL_STR },
 	{ .key = "state", .head = "STATE", .type = COL_STR },
-	{ .key = "target_state", .head = "TARGET", .type = COL_STR },
+	{ .key = "target_state", .head = "TARGET STATE", .type = COL_STR },
 	{ .key = "direction", .type = COL_STR },
 	{ .key = "src", .type = COL_STR },
 	{ .key = "dst", .type = COL_STR },

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <endian.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "cleanup.h"
 #include "matcher.h"
+#include "parse.h"
 
 /*
  * By definition.
@@ -413,18 +413,12 @@ static bool is_prefix(const __u32 addr[4], int len, int version)
 	return !len || version == 6 ? len <= 128 : version == 4 && len >= 96 && len <= 128 && is_mapped(addr);
 }
 
-/* What MATCH_CLASSES counts on. */
-static bool may_have_ports(const struct match_rule *r)
-{
-	return !r->has_proto || r->proto == IPPROTO_TCP || r->proto == IPPROTO_UDP || r->proto == IPPROTO_UDPLITE ||
-	       r->proto == IPPROTO_SCTP || r->proto == IPPROTO_DCCP;
-}
-
+/* MATCH_CLASSES counts on it that a protocol without ports is asked for without them. */
 static bool is_sound(const struct match_rule *r)
 {
 	return (!r->version || r->version == 4 || r->version == 6) && is_prefix(r->src, r->src_len, r->version) &&
 	       is_prefix(r->dst, r->dst_len, r->version) &&
-	       (may_have_ports(r) || (is_any_port(r->sport) && is_any_port(r->dport)));
+	       (!r->has_proto || proto_has_ports(r->proto) || (is_any_port(r->sport) && is_any_port(r->dport)));
 }
 
 /* The tables that are looked at in any case, and the set of all rules as class 0. */
@@ -456,6 +450,8 @@ int match_compile(const struct match_rule *(*rule)(int i, void *arg), void *arg,
 	flags_compile(c);
 	addrs_compile(c);
 	classes_write(c);
+	set->classes = (__u16)c->classes;
+	set->nodes = (__u16)c->nodes;
 	set->rules = c->n;
 	return c->err;
 }

@@ -270,6 +270,16 @@ static bool is_running(const struct mirror *m, const struct member *member)
 	return member->prog_id && m->targets >= 0 && kf_runs_on(m->targets, member->prog_id);
 }
 
+/* Where the kernel does not tell, it is taken for the right one. */
+static bool is_place(const struct mirror *m, const struct member *member)
+{
+	struct mirror_here here;
+	struct netns ns;
+	int err = mirror_here_of(member->prog_id, &here);
+
+	return err ? err != -ENOENT : !netns_self(&ns) && mirror_place_find(m, &ns, member->dev.index) == (int)here.place;
+}
+
 int mirror_members_set(const struct run *run, const struct mirror *m, const struct iface *dev, unsigned in, unsigned out)
 {
 	auto_members struct members now = { .name = MIRROR_KF };
@@ -279,7 +289,7 @@ int mirror_members_set(const struct run *run, const struct mirror *m, const stru
 	for (int i = 0; !err && i < now.n; i++) {
 		int d = now.m[i].hook == HOOK_TC_EGRESS;
 
-		is_in[d] = is_running(m, &now.m[i]);
+		is_in[d] = is_running(m, &now.m[i]) && is_place(m, &now.m[i]);
 		if (out & 1 << d || (in & 1 << d && !is_in[d]))
 			err = member_out(run, m, dev, now.m[i].hook, MIRROR_KF);
 	}

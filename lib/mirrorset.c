@@ -31,6 +31,7 @@ struct job {
 	struct chain_id at;      /* of the interface; hook is not used */
 	bool is_gone;            /* the interface */
 	int place;               /* -1: it has none yet */
+	bool is_published;       /* the plan; it was what is in now until then */
 	struct mirror_view now;
 	struct plan plan;
 };
@@ -368,19 +369,15 @@ static unsigned directions_of(const struct job *j, bool is_plan)
 
 /* Members of a direction are there before its filters, and go after them: the set alone says
  * what happens to packets. */
-static int members_in(struct job *j)
+static int members_set(const struct run *run, struct job *j, unsigned in, unsigned out)
 {
-	return j->is_gone ? 0 : mirror_members_set(j->run, j->m, &j->at.iface, directions_of(j, true), 0);
-}
-
-static int members_out(const struct run *run, struct job *j, bool is_plan)
-{
-	return j->is_gone ? 0 : mirror_members_set(run, j->m, &j->at.iface, 0, 3 & ~directions_of(j, is_plan));
+	return j->is_gone || !(in | out) ? 0 : mirror_members_set(run, j->m, &j->at.iface, in, out);
 }
 
 static int publish(struct job *j)
 {
 	auto_fd int set = -1;
+	unsigned is = directions_of(j, false), will_be = directions_of(j, true);
 	int err = stats_take(j);
 
 	if (err)
@@ -388,49 +385,65 @@ static int publish(struct job *j)
 	set = set_build(j);
 	if (set < 0)
 		return set;
-	err = members_in(j);
+	err = members_set(j->run, j, will_be, 0);
 	if (err)
 		return err;
 	err = mirror_set_publish(j->m, j->place, set);
-	return err ? job_fail(j, err) : 0;
+	if (err)
+		return job_fail(j, err);
+	j->is_published = true;
+	return members_set(j->run, j, 0, is & ~will_be);
 }
 
-/* After a failure, with all as it was for packets: so are members, and the place. What cannot
- * be undone now, the next change undoes. */
+/* After a failure all is as it was: for packets first, then members, and the place. What cannot be
+ * undone now, the next change undoes. */
 static void undo(struct job *j)
 {
 	auto_silence struct mirror_silence silent = { .changes = NULL };
+	unsigned was = directions_of(j, false);
 
-	if (j->place < 0 || mirror_silence(j->run, &silent) || members_out(&silent.run, j, false))
+	if (mirror_silence(j->run, &silent))
+		return;
+	if (members_set(&silent.run, j, j->is_published ? was : 0, 0))
+		return;
+	if (j->is_published && j->now.n && mirror_set_publish(j->m, j->place, j->now.map))
+		return;
+	if (members_set(&silent.run, j, 0, 3 & ~was))
 		return;
 	if (j->now.n)
 		changing(j, false);
 	else if (mirror_place_free(j->m, j->place))
-		warn("%s: a place without filters stays", j->at.iface.name);
+		warn("%s: a place without filters stays; the next change removes it", j->at.iface.name);
+}
+
+/* The changes of the chains alone. */
+static int rehearse(struct job *j, bool is_changed)
+{
+	unsigned is = directions_of(j, false), will_be = directions_of(j, true);
+	int err = members_set(j->run, j, will_be, is_changed ? 0 : 3 & ~will_be);
+
+	return err || !is_changed ? err : members_set(j->run, j, 0, is & ~will_be);
 }
 
 static int carry_out(struct job *j, bool is_changed)
 {
-	int err = j->run->dry_run ? 0 : place_take(j);
+	int err;
 
+	if (j->run->dry_run)
+		return rehearse(j, is_changed);
+	err = place_take(j);
 	if (err)
 		return err;
-	if (is_changed && !j->run->dry_run) {
-		err = publish(j);
-		if (err)
-			undo(j);
-	} else {
-		err = members_in(j);
-	}
-	if (!err)
-		err = members_out(j->run, j, true);
-	if (err || j->run->dry_run)
+	err = is_changed ? publish(j) : members_set(j->run, j, directions_of(j, true), 3 & ~directions_of(j, true));
+	if (err && is_changed)
+		undo(j);
+	if (err)
 		return err;
 	if (j->plan.n)
 		changing(j, false);
-	else
-		err = mirror_place_free(j->m, j->place);
-	return err ? job_fail(j, err) : 0;
+	else if (mirror_place_free(j->m, j->place))
+		warn("%s: its place stays; the next change frees it", j->at.iface.name);
+	return 0;
 }
 
 /* Does anything change? Says what. */

@@ -218,17 +218,18 @@ static int inner_open(int outer, int place)
 
 int mirror_view_open(const struct mirror *m, int place, struct mirror_view *v)
 {
-	auto_fd int set = inner_open(m->sets, place);
 	void *at = NULL;
-	int err = set < 0 && set != -ENOENT ? set : 0;
+	int err;
 
 	*v = (struct mirror_view)MIRROR_VIEW_INIT;
+	v->map = inner_open(m->sets, place);
+	err = v->map < 0 && v->map != -ENOENT ? v->map : 0;
 	if (!err) {
 		v->stats = inner_open(m->stats, place);
 		err = v->stats < 0 && v->stats != -ENOENT ? v->stats : 0;
 	}
-	if (!err && set >= 0)
-		err = map_mmap(set, pages(sizeof(struct mirror_set)), false, &at);
+	if (!err && v->map >= 0)
+		err = map_mmap(v->map, pages(sizeof(struct mirror_set)), false, &at);
 	v->set = at;
 	if (!err && v->set && v->set->match.rules > MIRROR_FILTERS)
 		err = -EINVAL;
@@ -242,6 +243,7 @@ int mirror_view_open(const struct mirror *m, int place, struct mirror_view *v)
 void mirror_view_close(struct mirror_view *v)
 {
 	mirror_set_unmap((struct mirror_set *)v->set);
+	cleanup_fd(&v->map);
 	cleanup_fd(&v->stats);
 	*v = (struct mirror_view)MIRROR_VIEW_INIT;
 }

@@ -54,6 +54,9 @@ must_use int mirror_target_stat(const struct mirror *m, int number, struct mirro
  */
 /* The number of an interface's place, or -ENOENT. */
 must_use int mirror_place_find(const struct mirror *m, const struct netns *ns, int ifindex);
+/* The constants of a loaded copy of mirror; -ENOENT: it has none. An interface that comes from
+ * another network namespace brings the copy of its place there along. */
+must_use int mirror_here_of(__u32 prog_id, struct mirror_here *here);
 /* Is it of an interface, or of a target, of this network namespace, which is no more? */
 bool mirror_is_gone(const struct netns *here, __u64 netns, __u32 ifindex);
 
@@ -63,9 +66,10 @@ bool mirror_is_gone(const struct netns *here, __u64 netns, __u32 ifindex);
 struct mirror_view {
 	const struct mirror_set *set; /* NULL: there are no filters */
 	int n;                        /* of filters */
-	int stats;                    /* their counters, at the same time; -1: none */
+	int map;                      /* that set is in; -1: none */
+	int stats;                    /* their counters; -1: none */
 };
-#define MIRROR_VIEW_INIT { .stats = -1 }
+#define MIRROR_VIEW_INIT { .map = -1, .stats = -1 }
 /* -EPERM: maps are opened by their ids with CAP_SYS_ADMIN only; mirror_fail explains it. */
 must_use int mirror_view_open(const struct mirror *m, int place, struct mirror_view *v);
 void mirror_view_close(struct mirror_view *v);

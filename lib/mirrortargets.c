@@ -110,13 +110,13 @@ static int plan_encap(const struct mirror_target_want *w, struct mirror_target *
 }
 
 /* Zero checksums are for those who agreed on them (RFC 6935): over IPv4 all have. */
-static void plan_rest(const struct mirror_target_want *w, struct mirror_target *t, bool is_new)
+static void plan_rest(const struct mirror_target_want *w, struct mirror_target *t, const struct mirror_target *now)
 {
-	const struct addr to = addr_of(t->to);
+	const struct addr to = addr_of(t->to), was = now ? addr_of(now->to) : to;
 
 	if (w->has_checksum)
 		t->has_checksum = w->is_checksum;
-	else if (is_new)
+	else if (!now || addr_is_v4(&was) != addr_is_v4(&to))
 		t->has_checksum = !addr_is_v4(&to);
 	if (w->has_gateway) {
 		t->has_gateway = !w->is_gateway_auto;
@@ -158,7 +158,7 @@ static int plan(const struct mirror_target_want *w, const struct netns *here, co
 		err = plan_encap(w, t, !now);
 	if (!err)
 		err = plan_source(w, dev, t, !now);
-	plan_rest(w, t, !now);
+	plan_rest(w, t, now);
 	return err;
 }
 
@@ -226,6 +226,7 @@ static const struct field fields[] = {
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
 
+/* now NULL: it is new. Its interface's address goes without saying, unless that alone changed. */
 static void note(const struct run *run, const struct mirror_target *now, const struct mirror_target *t, bool is_stray)
 {
 	char a[MIRROR_TEXT], b[MIRROR_TEXT];
@@ -234,7 +235,9 @@ static void note(const struct run *run, const struct mirror_target *now, const s
 	for (size_t i = 0; i < FIELDS; i++) {
 		const char *is = now ? fields[i].text(now, a) : NULL, *will_be = fields[i].text(t, b);
 
-		if (!now && will_be && fields[i].text != mac_text)
+		if (fields[i].text == mac_text && (!now || now->ifindex != t->ifindex))
+			continue;
+		if (!now && will_be)
 			change_str(run->changes, fields[i].key, "%s", will_be);
 		if (now && strcmp(is ? is : "none", will_be ? will_be : "none"))
 			change_from_str(run->changes, fields[i].key, is ? is : "none", will_be ? will_be : "none");

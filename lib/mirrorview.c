@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <endian.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,30 +36,36 @@ struct walk {
 	struct netns here;
 	int number[MIRROR_TARGETS]; /* index in mirror_look_all.target by number; -1 */
 	const char *dev, *target;
+	const struct match_key *key; /* NULL: there is no packet to ask about */
 	bool is_dev;                /* dev was found */
 };
 
 struct member_find {
 	int way;
 	const char *name;
+	int place;                  /* -1: of mirrortarget, which has none */
 	bool is_there;
 };
 
 static int member_found(const struct chain_row *row, void *arg)
 {
 	struct member_find *f = arg;
+	struct mirror_here here;
+	int err = 0;
 
 	if (!row->member || !row->member->prog_id || strcmp(row->member->name, f->name) ||
 	    strcmp(row->member->instance, MIRROR_KF))
 		return 0;
-	f->is_there = kf_runs_on(f->way, row->member->prog_id);
-	return 0;
+	if (f->place >= 0)
+		err = mirror_here_of(row->member->prog_id, &here);
+	f->is_there = kf_runs_on(f->way, row->member->prog_id) && !err && (f->place < 0 || here.place == (__u32)f->place);
+	return err && err != -ENOENT ? fail_errno(err, "%s: member %s", row->id.iface.name, f->name) : 0;
 }
 
 /* Of the interface that was given this name and index: on, unless something is in the way. */
-static int look(const struct walk *w, const struct iface *iface, enum hook hook, const char *kf, enum mirror_look *as)
+static int look(const struct walk *w, const struct iface *iface, enum hook hook, int place, enum mirror_look *as)
 {
-	struct member_find find = { .way = w->way, .name = kf };
+	struct member_find find = { .way = w->way, .name = place < 0 ? MIRROR_TARGET_KF : MIRROR_KF, .place = place };
 	struct host_nic nic;
 	int err = chain_walk(w->b, iface, hook, member_found, &find);
 
@@ -103,7 +110,7 @@ static int target_read(struct walk *w, int number, const struct mirror_target *r
 	ret = iface_look(w, rec->netns, rec->ifindex, rec->dev, &iface, t->dev);
 	memcpy(t->iface, iface.name, sizeof(t->iface));
 	if (ret > 0)
-		ret = look(w, &iface, HOOK_TC_EGRESS, MIRROR_TARGET_KF, &t->look);
+		ret = look(w, &iface, HOOK_TC_EGRESS, -1, &t->look);
 	if (ret < 0)
 		return ret;
 	if ((t->look == MIRROR_IS_ON || t->look == MIRROR_IS_DOWN) && w->m->state[number].is_stray)
@@ -184,33 +191,64 @@ static int filter_add(const struct walk *w, const struct mirror_view *from, int 
 	return mirror_filter_stat(from, i, &f->stat);
 }
 
-static int filters_read(const struct walk *w, int place, struct mirror_look_all *v)
+/* As the kernel function does it. */
+static void filter_find(const struct mirror_view *from, const struct match_key *key, int first, int found[2])
+{
+	struct match_key k = *key;
+
+	for (__u8 direction = 0; direction < 2; direction++) {
+		int i;
+
+		k.direction = direction;
+		i = from->n ? match_first(&from->set->match, &k) : -1;
+		found[direction] = i < 0 || i >= from->n ? -1 : first + i;
+	}
+}
+
+/* The place is behind the others, and counts if it has such filters. */
+static int filters_read(const struct walk *w, const struct mirror_view *from, struct mirror_look_all *v)
 {
 	const char *dev = v->place[v->places].iface;
-	auto_mirror_view struct mirror_view from = MIRROR_VIEW_INIT;
-	int err = mirror_view_open(w->m, place, &from), before = v->filters;
+	int err = 0, before = v->filters;
 	struct mirror_look_filter *more;
 
-	if (err)
-		return mirror_fail(err, dev);
-	more = reallocarray(v->filter, (size_t)(v->filters + from.n) + 1, sizeof(*more));
+	more = reallocarray(v->filter, (size_t)(v->filters + from->n) + 1, sizeof(*more));
 	if (!more)
 		return fail_errno(-ENOMEM, "the filters of %s", dev);
 	v->filter = more;
-	for (int i = 0; !err && i < from.n; i++)
-		err = filter_add(w, &from, i, v);
+	for (int i = 0; !err && i < from->n; i++)
+		err = filter_add(w, from, i, v);
 	if (err)
 		return fail_errno(err, "the filters of %s", dev);
+	if (w->key)
+		filter_find(from, w->key, before, v->place[v->places].found);
 	v->places += v->filters > before;
 	return 0;
 }
 
-/* The place is put behind the others, where filters_read expects it. */
-static int place_look(struct walk *w, const struct mirror_place *place, struct mirror_look_all *v)
+static int place_look(const struct walk *w, int number, const struct mirror_view *from, const struct iface *iface,
+		      struct mirror_look_place *p)
 {
+	unsigned directions = 0;
+	int err = 0;
+
+	for (int i = 0; i < from->n; i++)
+		directions |= from->set->filter[i].rule.directions;
+	for (int i = 0; !err && i < 2; i++) {
+		p->look[i] = MIRROR_IS_ON;
+		if (directions & 1u << i)
+			err = look(w, iface, i ? HOOK_TC_EGRESS : HOOK_TC_INGRESS, number, &p->look[i]);
+	}
+	return err;
+}
+
+static int place_read(struct walk *w, int number, struct mirror_look_all *v)
+{
+	const struct mirror_place *place = &w->m->place[number];
+	auto_mirror_view struct mirror_view from = MIRROR_VIEW_INIT;
 	struct mirror_look_place *more = reallocarray(v->place, (size_t)v->places + 1, sizeof(*more)), *p;
 	struct iface iface;
-	int ret, err = 0;
+	int ret, err;
 
 	if (!more)
 		return fail_errno(-ENOMEM, "the interfaces");
@@ -219,21 +257,15 @@ static int place_look(struct walk *w, const struct mirror_place *place, struct m
 	*p = (struct mirror_look_place){ .since = place->since, .look = { MIRROR_IS_GONE, MIRROR_IS_GONE } };
 	ret = iface_look(w, place->netns, place->ifindex, place->name, &iface, p->dev);
 	memcpy(p->iface, iface.name, sizeof(p->iface));
-	for (int i = 0; ret > 0 && !err && i < 2; i++)
-		err = look(w, &iface, i ? HOOK_TC_EGRESS : HOOK_TC_INGRESS, MIRROR_KF, &p->look[i]);
-	return ret < 0 ? ret : err;
-}
-
-static int place_read(struct walk *w, int number, struct mirror_look_all *v)
-{
-	int err = place_look(w, &w->m->place[number], v);
-
-	if (err)
-		return err;
-	if (w->dev && strcmp(v->place[v->places].iface, w->dev))
-		return 0;
+	if (ret < 0 || (w->dev && strcmp(p->iface, w->dev)))
+		return ret < 0 ? ret : 0;
 	w->is_dev = true;
-	return filters_read(w, number, v);
+	err = mirror_view_open(w->m, number, &from);
+	if (err)
+		return mirror_fail(err, p->iface);
+	if (ret)
+		err = place_look(w, number, &from, &iface, p);
+	return err ? err : filters_read(w, &from, v);
 }
 
 static int places_order(const struct walk *w, int order[MIRROR_PLACES])
@@ -279,6 +311,29 @@ static void targets_keep(struct mirror_look_all *v)
 	v->targets = n;
 }
 
+/* As the kernel function does it: both copies of all targets, in whichever network namespace. */
+static bool is_collector(const struct mirror *m, int number, const __u64 addr[2])
+{
+	for (int copy = 0; copy < 2; copy++) {
+		const __u32 *to = m->target[number + copy * MIRROR_TARGETS].to;
+
+		if (((__u64)be32toh(to[0]) << 32 | be32toh(to[1])) == addr[0] &&
+		    ((__u64)be32toh(to[2]) << 32 | be32toh(to[3])) == addr[1])
+			return true;
+	}
+	return false;
+}
+
+static void collector_find(const struct walk *w, struct mirror_look_all *v)
+{
+	for (int i = 0; i < MIRROR_TARGETS; i++) {
+		const struct mirror_target *t = mirror_target_get(w->m, i);
+
+		if (t && (is_collector(w->m, i, w->key->src) || is_collector(w->m, i, w->key->dst)))
+			memcpy(v->collector, t->name, sizeof(v->collector));
+	}
+}
+
 static int check_dev(const struct walk *w)
 {
 	struct iface iface;
@@ -296,15 +351,18 @@ static int all_read(struct walk *w, struct mirror_look_all *v)
 		return fail_errno(way, "%s/kf/%s/way", w->b->dir, MIRROR_KF);
 	w->way = way;
 	v->read_us = run_now_us();
+	if (w->key)
+		collector_find(w, v);
 	err = targets_read(w, v);
 	return err ? err : places_read(w, v);
 }
 
-int mirror_look_read(const struct run *run, const char *dev, const char *target, struct mirror_look_all *v)
+static int look_read(const struct run *run, const char *dev, const char *target, const struct match_key *key,
+		     struct mirror_look_all *v)
 {
 	auto_bpffs struct bpffs b = { .fd = -1 };
 	auto_mirror struct mirror m = MIRROR_INIT;
-	struct walk w = { .b = &b, .m = &m, .dev = dev, .target = target };
+	struct walk w = { .b = &b, .m = &m, .dev = dev, .target = target, .key = key };
 	int ret = netns_self(&w.here);
 
 	*v = (struct mirror_look_all)MIRROR_LOOK_INIT;
@@ -323,6 +381,16 @@ int mirror_look_read(const struct run *run, const char *dev, const char *target,
 	if (!ret && dev)
 		targets_keep(v);
 	return ret;
+}
+
+int mirror_look_read(const struct run *run, const char *dev, const char *target, struct mirror_look_all *v)
+{
+	return look_read(run, dev, target, NULL, v);
+}
+
+int mirror_look_probe(const struct run *run, const char *dev, const struct match_key *key, struct mirror_look_all *v)
+{
+	return look_read(run, dev, NULL, key, v);
 }
 
 /*

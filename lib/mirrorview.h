@@ -27,11 +27,13 @@ struct mirror_look_target {
 	struct mirror_stat stat;
 };
 
-/* An interface that has filters, in one direction. */
+/* An interface that has filters. */
 struct mirror_look_place {
 	__u64 since;
 	char dev[MIRROR_TEXT], iface[16];
-	enum mirror_look look[2];  /* by enum flow_direction */
+	enum mirror_look look[2];  /* by enum flow_direction; of one that no filter has: on */
+	int found[2];              /* mirror_look_probe: index in mirror_look_all.filter of the one that
+				    * packets use now; -1: none */
 };
 
 struct mirror_look_filter {
@@ -47,6 +49,7 @@ struct mirror_look_all {
 	struct mirror_look_place *place;   /* in the order of their names */
 	struct mirror_look_filter *filter; /* of each place, in the order of their numbers */
 	int targets, places, filters;
+	char collector[NAME_LEN];          /* mirror_look_probe: the target whose collector it is from or to; "" */
 	__u64 read_us;             /* run_now_us() */
 };
 #define MIRROR_LOOK_INIT { 0 }
@@ -58,6 +61,9 @@ void mirror_look_free(struct mirror_look_all *v);
  * has to be there, and filters are those that send to it. With dev, targets are those that its
  * filters send to. Prints its errors. */
 must_use int mirror_look_read(const struct run *run, const char *dev, const char *target, struct mirror_look_all *v);
+/* The same for an interface, or all, and what becomes of a packet there in both directions. */
+must_use int mirror_look_probe(const struct run *run, const char *dev, const struct match_key *key,
+			       struct mirror_look_all *v);
 must_use int mirror_look_copy(const struct mirror_look_all *v, struct mirror_look_all *to);
 /* What v counted since before: what is not there before counts from 0. */
 void mirror_look_subtract(struct mirror_look_all *v, const struct mirror_look_all *before);

@@ -108,7 +108,9 @@ const char *addr_no_host(const struct addr *a);
 must_use int parse_vip(const char *s, struct vip *v, struct why *why);
 /* "192.0.2.7:40000", "[2001:db8::7]:40000" */
 must_use int parse_addr_port(const char *s, struct addr *a, __u16 *port, struct why *why);
-/* The same of an address that one host can have; without port, "192.0.2.7" or "2001:db8::7": 0. */
+/* One end of a packet; without port, "192.0.2.7" or "2001:db8::7": 0. */
+must_use int parse_end(const char *s, struct addr *a, __u16 *port, struct why *why);
+/* The same of an address that one host can have. */
 must_use int parse_host_port(const char *s, struct addr *a, __u16 *port, struct why *why);
 /* "02:00:5e:10:00:01", unicast */
 must_use int parse_mac(const char *s, __u8 mac[6], struct why *why);

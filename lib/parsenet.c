@@ -474,16 +474,23 @@ int parse_addr_port(const char *s, struct addr *a, __u16 *port, struct why *why)
 	return err ? parse_wrong(why, "is not ADDR:PORT, as 192.0.2.7:40000 or [2001:db8::7]:40000") : 0;
 }
 
-int parse_host_port(const char *s, struct addr *a, __u16 *port, struct why *why)
+int parse_end(const char *s, struct addr *a, __u16 *port, struct why *why)
 {
 	int err = addr_port_read(s, s + strlen(s), true, a, port);
-	const char *what = err ? NULL : addr_no_host(a);
 
 	if (err == -ERANGE)
 		return parse_wrong(why, "has no port in 1..65535");
 	if (err)
 		return parse_wrong(why, "is not ADDR or ADDR:PORT, as 192.0.2.7, 192.0.2.7:4789 or [2001:db8::7]:4789");
-	return what ? parse_wrong(why, "%s", what) : 0;
+	return 0;
+}
+
+int parse_host_port(const char *s, struct addr *a, __u16 *port, struct why *why)
+{
+	int err = parse_end(s, a, port, why);
+	const char *what = err ? NULL : addr_no_host(a);
+
+	return what ? parse_wrong(why, "%s", what) : err;
 }
 
 static int hex_digit(char c)

@@ -4,9 +4,11 @@
  * matches has to be the one that match_first() gives, in user space and as the kernel runs it.
  *
  *   match user SEED KEYS           rule sets of all sizes and kinds, KEYS keys for each
- *   match kernel OBJECT SEED KEYS  sets of 1..1000 rules, KEYS keys for each, looked up by
- *                                  tests/bpf/match.bpf.c
- *   match fit                      sets made to need as many nodes and classes as can be
+ *   match kernel OBJECT SEED KEYS  sets of 1..1000 rules, KEYS keys at least for each size,
+ *                                  looked up by tests/bpf/match.bpf.c
+ *   match fit OBJECT               1024 rules made to need as many nodes and classes as can be
+ *   match refused                  rules that are none
+ *   match bench OBJECT             ns of a lookup, beside loops over the rules
  *
  * Exits 1 and shows the first difference.
  */
@@ -107,9 +109,10 @@ static __u8 prefix_make(__u32 addr[4], bool is_v6, enum kind kind)
 	len = one_in(4) ? 128 : least + (int)rnd((__u32)(129 - least));
 	if (one_in(50))
 		len = least;
-	cut(addr, len);
 	if (!len)
 		memset(addr, 0, 16);
+	if (!one_in(20)) /* what is behind does not count */
+		cut(addr, len);
 	return (__u8)len;
 }
 
@@ -320,12 +323,415 @@ static int user(__u32 keys)
 	return 0;
 }
 
+/*
+ * Through the kernel.
+ */
+struct kernel {
+	struct bpf_object *obj;
+	struct match_set *set;
+	struct match_keys *keys;
+};
+
+static void *mapped(struct bpf_object *obj, const char *name, size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_object__find_map_fd_by_name(obj, name), 0);
+
+	if (p == MAP_FAILED)
+		die(name);
+	return p;
+}
+
+static struct kernel kernel_open(const char *object)
+{
+	struct kernel k = { .obj = bpf_object__open_file(object, NULL) };
+
+	if (!k.obj || bpf_object__load(k.obj))
+		die(object);
+	k.set = mapped(k.obj, "set", sizeof(*k.set));
+	k.keys = mapped(k.obj, "keys", sizeof(*k.keys));
+	return k;
+}
+
+/* n runs of a program, one key each; ns of all. */
+static double kernel_run(const struct kernel *k, const char *program, __u32 n)
+{
+	__u8 frame[64] = { 2 };
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = sizeof(frame), .repeat = (int)n);
+	int fd = bpf_program__fd(bpf_object__find_program_by_name(k->obj, program));
+
+	k->keys->next = 0;
+	if (bpf_prog_test_run_opts(fd, &o))
+		die(program);
+	if (o.retval || k->keys->next != n) {
+		fprintf(stderr, "match: %s: %u of %u runs, the last one gave %u\n", program, k->keys->next, n, o.retval);
+		exit(1);
+	}
+	return (double)o.duration * n;
+}
+
+/* As many keys as fit; how many hit a rule. */
+static unsigned long kernel_batch(const struct kernel *k, struct rules *rules)
+{
+	unsigned long hits = 0;
+
+	compile(rules, k->set);
+	for (__u32 i = 0; i < MATCH_KEYS; i++) {
+		k->keys->key[i] = key_make(rules);
+		k->keys->answer[i] = -2;
+	}
+	kernel_run(k, "match", MATCH_KEYS);
+	for (__u32 i = 0; i < MATCH_KEYS; i++) {
+		int want = first_plainly(rules, &k->keys->key[i]);
+
+		hits += want >= 0;
+		if (k->keys->answer[i] != want)
+			differs(rules, &k->keys->key[i], want, k->keys->answer[i]);
+	}
+	return hits;
+}
+
+static int kernel(const char *object, unsigned long least)
+{
+	struct kernel k = kernel_open(object);
+	struct rules *rules = memory(sizeof(*rules));
+	unsigned long hits = 0, keys = 0, sets = 0;
+
+	for (int size = 0; size < SIZES; size++) {
+		for (unsigned long n = 0; n < least; n += MATCH_KEYS) {
+			rules_make(rules, sizes[size], (enum kind)(sets++ % KINDS));
+			hits += kernel_batch(&k, rules);
+			keys += MATCH_KEYS;
+		}
+	}
+	printf("in the kernel: %lu rule sets of 1 to 1000, %lu keys (%lu of each size at least), %lu of them hit a rule, "
+	       "0 differences\n", sets, keys, least, hits);
+	return 0;
+}
+
+/*
+ * As large as it gets.
+ */
+/* In a nibble of its own each bit of n parts ways, in the first half of the address. */
+static void addr_spread(__u32 addr[4], __u32 n)
+{
+	memset(addr, 0, 16);
+	for (int bit = 0; bit < 10; bit++)
+		addr[bit / 8] |= htonl((n >> bit & 1) << (28 - bit % 8 * 4));
+	addr[3] = htonl(n + 1);
+}
+
+static void fit_nodes(struct rules *rules)
+{
+	for (int i = 0; i < rules->n; i++) {
+		struct match_rule *r = &rules->rule[i];
+
+		*r = (struct match_rule){ .directions = 3, .version = 6, .src_len = 128, .dst_len = 128 };
+		addr_spread(r->src, (__u32)i);
+		addr_spread(r->dst, (__u32)(i * 7 % 1024));
+	}
+}
+
+/* Nothing has an equal set: nested prefixes, ranges that overlap, two flags, protocols by direction and version. */
+static void fit_classes(struct rules *rules)
+{
+	for (int i = 0; i < rules->n; i++) {
+		struct match_rule *r = &rules->rule[i];
+		int other = (i * 389 + 5) % rules->n;
+
+		*r = (struct match_rule){ .directions = 3, .version = 6, .has_vlan = 1, .vlan = (__u16)(4000 - i) };
+		r->src_len = (__u8)(20 + i % 100);
+		addr_make(r->src, true, WIDE);
+		memset(r->src, 0xff, 16);
+		r->src[0] = htonl(0x20000000 | (__u32)i / 100 << 12);
+		cut(r->src, r->src_len);
+		r->dst_len = (__u8)(20 + other % 100);
+		memset(r->dst, 0xff, 16);
+		r->dst[0] = htonl(0x20000000 | (__u32)other / 100 << 12);
+		cut(r->dst, r->dst_len);
+		r->sport[0] = (__u16)(1 + 3 * i);
+		r->sport[1] = (__u16)(20000 + 7 * i);
+		r->dport[0] = (__u16)(30000 - 5 * other);
+		r->dport[1] = (__u16)(40000 + 9 * i);
+		if (i % 2) {
+			r->flags = (__u8)(i / 2);
+			r->flags_mask = 255;
+		}
+		if (i % 4 == 0) {
+			r->has_proto = 1;
+			r->proto = (__u8)(i / 4);
+			r->directions = (__u8)(1 + i % 8 / 4);
+			if (!has_ports(r->proto))
+				memset(r->sport, 0, sizeof(r->sport) + sizeof(r->dport));
+		}
+	}
+}
+
+/* Half of each version, prefixes of all lengths around one address. */
+static void fit_nested(struct rules *rules)
+{
+	for (int i = 0; i < rules->n; i++) {
+		struct match_rule *r = &rules->rule[i];
+		bool is_v6 = i % 2;
+
+		*r = (struct match_rule){ .directions = 3, .version = is_v6 ? 6 : 4 };
+		r->src_len = (__u8)(is_v6 ? 128 - i / 2 % 128 : 128 - i / 2 % 32);
+		addr_make(r->src, is_v6, NESTED);
+		cut(r->src, r->src_len);
+		r->dst_len = (__u8)(is_v6 ? 1 + i / 2 % 128 : 97 + i / 2 % 32);
+		addr_make(r->dst, is_v6, NESTED);
+		cut(r->dst, r->dst_len);
+		r->dport[0] = (__u16)(i + 1);
+		r->dport[1] = (__u16)(65535 - i);
+	}
+}
+
+static double ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static int fit(const char *object)
+{
+	static const struct {
+		const char *what;
+		void (*make)(struct rules *rules);
+	} sets[] = { { "nodes", fit_nodes }, { "classes", fit_classes }, { "nested", fit_nested } };
+	struct kernel k = kernel_open(object);
+	struct rules *rules = memory(sizeof(*rules));
+
+	for (int i = 0; i < 3; i++) {
+		double best = 1e9, ns;
+
+		rules->n = MATCH_RULES;
+		rules->kind = WIDE;
+		sets[i].make(rules);
+		for (int turn = 0; turn < 5; turn++) {
+			double began = ms();
+
+			compile(rules, k.set);
+			best = ms() - began < best ? ms() - began : best;
+		}
+		kernel_batch(&k, rules);
+		ns = (kernel_run(&k, "match", MATCH_KEYS) - kernel_run(&k, "nothing", MATCH_KEYS)) / MATCH_KEYS;
+		printf("%d rules, many %s: %u of %u nodes, %u of %u classes, compiled in %.1f ms, about %.0f ns a lookup, "
+		       "0 differences\n", rules->n, sets[i].what, k.set->nodes, MATCH_NODES, k.set->classes, MATCH_CLASSES,
+		       best, ns);
+	}
+	return 0;
+}
+
+/*
+ * What is refused.
+ */
+static int refused(void)
+{
+	static const struct {
+		const char *what;
+		struct match_rule rule;
+		int err;
+	} cases[] = {
+		{ "anything", { .directions = 3 }, 0 },
+		{ "a prefix of no version", { .src_len = 8 }, -EINVAL },
+		{ "IPv5", { .version = 5 }, -EINVAL },
+		{ "129 bits", { .version = 6, .dst_len = 129 }, -EINVAL },
+		{ "95 bits of IPv4", { .version = 4, .src_len = 95, .src = { 0, 0, 0xffff0000, 0 } }, -EINVAL },
+		{ "an IPv6 prefix in a rule of IPv4", { .version = 4, .dst_len = 128, .dst = { 1 } }, -EINVAL },
+		{ "a port of ICMP", { .has_proto = 1, .proto = IPPROTO_ICMP, .dport = { 80, 80 } }, -EINVAL },
+		{ "a port of SCTP", { .has_proto = 1, .proto = IPPROTO_SCTP, .sport = { 80, 80 } }, 0 },
+		{ "a port of any protocol", { .sport = { 80, 80 } }, 0 },
+	};
+	struct rules *rules = memory(sizeof(*rules));
+	struct match_set *set = memory(sizeof(*set));
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int err;
+
+		rules->rule[0] = cases[i].rule;
+		err = match_compile(rule_at, rules, 1, set);
+		if (err != cases[i].err) {
+			fprintf(stderr, "match: %s: %d\n", cases[i].what, err);
+			return 1;
+		}
+	}
+	if (match_compile(rule_at, rules, MATCH_RULES + 1, set) != -E2BIG) {
+		fprintf(stderr, "match: one rule more than there may be\n");
+		return 1;
+	}
+	return 0;
+}
+
+/*
+ * For make bench.
+ */
+#define ROUNDS 15
+enum packet { LAST, MISS, LATE, OTHER }; /* the last rule's; nobody's: dport; dst alone; protocol */
+static const char *const packet_words[] = { "hits the last rule", "misses by its port", "misses by its destination", "misses by its protocol" };
+
+static void bench_addr(__u32 addr[4], bool is_v6, __u32 net, __u32 i, int *len)
+{
+	addr[0] = is_v6 ? htonl(0x20010db8) : 0;
+	addr[1] = is_v6 ? htonl(net << 16 | i) : 0;
+	addr[2] = is_v6 ? 0 : htonl(0xffff);
+	addr[3] = is_v6 ? 0 : htonl((net + (i >> 8)) << 16 | (i & 255) << 8);
+	*len = is_v6 ? 64 : 120;
+}
+
+/* A network of clients to one of servers, a port of twenty: the last rule's networks are no other's. */
+static void bench_rules(struct rules *rules, int n, bool is_v6)
+{
+	rules->n = n;
+	rules->kind = WIDE;
+	for (int i = 0; i < n; i++) {
+		struct match_rule *r = &rules->rule[i];
+		int src_len, dst_len;
+
+		*r = (struct match_rule){ .directions = 3, .version = is_v6 ? 6 : 4, .has_proto = 1, .proto = IPPROTO_TCP };
+		bench_addr(r->src, is_v6, 0x0a10, (__u32)i, &src_len);
+		bench_addr(r->dst, is_v6, 0xc010, (__u32)(i * 7 % 1024), &dst_len);
+		r->src_len = (__u8)src_len;
+		r->dst_len = (__u8)dst_len;
+		r->dport[0] = r->dport[1] = (__u16)(8000 + i % 20);
+	}
+}
+
+static __u64 half_at(const __u32 addr[4], int i)
+{
+	return (__u64)ntohl(addr[2 * i]) << 32 | ntohl(addr[2 * i + 1]);
+}
+
+static struct match_key bench_key(const struct match_rule *r, enum packet packet)
+{
+	struct match_key k = { .sport = 40000, .dport = r->dport[0], .proto = r->proto, .flags = 0x10, .vlan = MATCH_NO_VLAN };
+
+	k.has = (__u8)((r->version == 4 ? MATCH_V4 : MATCH_V6) | MATCH_PORTS | MATCH_FLAGS);
+	for (int i = 0; i < 2; i++) {
+		k.src[i] = half_at(r->src, i);
+		k.dst[i] = half_at(r->dst, i);
+	}
+	k.src[1] |= 7;
+	k.dst[1] |= 9;
+	if (packet == MISS)
+		k.dport = 443;
+	if (packet == LATE)
+		k.dst[r->version == 4] ^= 1U << 29; /* a network of no rule */
+	if (packet == OTHER)
+		k.proto = IPPROTO_ICMP;
+	return k;
+}
+
+static struct match_plain plain_of(const struct match_rule *r)
+{
+	struct match_plain p = {
+		.sport = { 0, 65535 }, .dport = { r->dport[0], r->dport[1] }, .proto = r->proto, .proto_mask = 255,
+		.has = r->version == 4 ? MATCH_V4 : MATCH_V6, .directions = r->directions,
+	};
+	for (int i = 0; i < 2; i++) {
+		p.src[i] = half_at(r->src, i);
+		p.dst[i] = half_at(r->dst, i);
+	}
+	p.src_mask[0] = p.dst_mask[0] = ~0ULL;
+	p.src_mask[1] = p.dst_mask[1] = r->version == 4 ? ~0ULL << 8 : 0;
+	return p;
+}
+
+static void plains_write(const struct kernel *k, struct match_plains *plains, const struct rules *rules)
+{
+	int fd = bpf_object__find_map_fd_by_name(k->obj, "elements");
+
+	plains->n = (__u32)rules->n;
+	for (__u32 i = 0; i < plains->n; i++) {
+		plains->rule[i] = plain_of(&rules->rule[i]);
+		if (bpf_map_update_elem(fd, &i, &plains->rule[i], BPF_ANY))
+			die("elements");
+	}
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* ns of a lookup, medians of rounds in turn, less the same program without one. */
+static void bench_row(const struct kernel *k, const char *what, int want)
+{
+	static const char *const programs[] = { "nothing", "match", "linear", "lookups" };
+	double v[4][ROUNDS];
+
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int p = 0; p < 4; p++) {
+			__u32 n = p < 2 ? MATCH_KEYS : MATCH_KEYS / 32;
+
+			k->keys->answer[n - 1] = want;
+			v[p][round] = kernel_run(k, programs[p], n) / n;
+			if (p && want != -2 && k->keys->answer[n - 1] != want) {
+				fprintf(stderr, "match: %s: %s: %d, not %d\n", programs[p], what, k->keys->answer[n - 1], want);
+				exit(1);
+			}
+		}
+	}
+	for (int p = 0; p < 4; p++)
+		qsort(v[p], ROUNDS, sizeof(v[p][0]), by_value);
+	printf("%-58s", what);
+	for (int p = 1; p < 4; p++)
+		printf(" %8.0f", v[p][ROUNDS / 2] - v[0][ROUNDS / 2]);
+	printf("\n");
+}
+
+static void bench_rows(const struct kernel *k, struct match_plains *plains, struct rules *rules, int n, bool is_v6)
+{
+	char what[80];
+
+	bench_rules(rules, n, is_v6);
+	compile(rules, k->set);
+	plains_write(k, plains, rules);
+	for (enum packet packet = LAST; packet <= OTHER; packet++) {
+		for (__u32 i = 0; i < MATCH_KEYS; i++)
+			k->keys->key[i] = bench_key(&rules->rule[n - 1], packet);
+		snprintf(what, sizeof(what), "IPv%d, %d rule%s, a packet that %s", is_v6 ? 6 : 4, n, n > 1 ? "s" : "",
+			 packet_words[packet]);
+		bench_row(k, what, packet == LAST ? n - 1 : -1);
+	}
+	for (__u32 i = 0; i < MATCH_KEYS; i++)
+		k->keys->key[i] = bench_key(&rules->rule[rnd((__u32)n)], (enum packet)rnd(OTHER + 1));
+	snprintf(what, sizeof(what), "IPv%d, %d rule%s, all of these in disorder", is_v6 ? 6 : 4, n, n > 1 ? "s" : "");
+	bench_row(k, what, -2);
+}
+
+static int bench(const char *object)
+{
+	static const int some[] = { 1, 16, 128, 1000 };
+	struct kernel k = kernel_open(object);
+	struct match_plains *plains = mapped(k.obj, "plains", sizeof(*plains));
+	struct rules *rules = memory(sizeof(*rules));
+
+	printf("the matcher alone, ns of a lookup beside the same rules one after the other; medians of %d runs\n", ROUNDS);
+	printf("%-58s %8s %8s %8s\n", "", "matcher", "in array", "by key");
+	for (int is_v6 = 0; is_v6 < 2; is_v6++)
+		for (int i = 0; i < 4; i++)
+			bench_rows(&k, plains, rules, some[i], is_v6);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc == 4 && !strcmp(argv[1], "user")) {
-		state = strtoull(argv[2], NULL, 10) * 2 + 1;
+	state = 1;
+	if (argc > 3)
+		state = strtoull(argv[argc - 2], NULL, 10) * 2 + 1;
+	if (argc == 4 && !strcmp(argv[1], "user"))
 		return user((__u32)atoi(argv[3]));
-	}
+	if (argc == 5 && !strcmp(argv[1], "kernel"))
+		return kernel(argv[2], (unsigned long)atol(argv[4]));
+	if (argc == 2 && !strcmp(argv[1], "refused"))
+		return refused();
+	if (argc == 3 && !strcmp(argv[1], "bench"))
+		return bench(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "fit"))
+		return fit(argv[2]);
 	errno = EINVAL;
 	die("words");
 }

@@ -13,4 +13,17 @@ struct match_keys {
 	__s32 answer[MATCH_KEYS];
 };
 
+/* A rule as a loop over rules wants it. */
+struct match_plain {
+	__u64 src[2], src_mask[2], dst[2], dst_mask[2]; /* host byte order */
+	__u16 sport[2], dport[2];
+	__u8 proto, proto_mask, flags, flags_mask, has, directions;
+	__u8 reserved[2];
+};
+struct match_plains {
+	__u32 n;
+	__u32 reserved[15];
+	struct match_plain rule[MATCH_RULES];
+};
+
 #endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef L3AF_MIRRORKERN_BPF_H
+#define L3AF_MIRRORKERN_BPF_H
+
+/* What the kernel knows of a packet and does not show to programs: the context is its sk_buff. */
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_helpers.h>
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+
+enum { CHECKSUM_PARTIAL_ = 3, IFF_UP_ = 1, LINK_STATE_NOCARRIER_ = 2 /* a bit's number */ };
+
+/* A checksum that is still to be completed: it covers what is from start on; what its field holds. */
+struct sum_rest {
+	__u32 start;
+	__u16 field;
+};
+
+/* False: there is none. */
+static __always_inline bool rest_read(struct __sk_buff *ctx, struct sum_rest *rest)
+{
+	struct sk_buff *skb = (void *)ctx;
+	__u16 offset;
+
+	if (BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed) != CHECKSUM_PARTIAL_)
+		return false;
+	rest->start = BPF_CORE_READ(skb, csum_start) - (__u32)(BPF_CORE_READ(skb, data) - BPF_CORE_READ(skb, head));
+	offset = BPF_CORE_READ(skb, csum_offset);
+	return !bpf_skb_load_bytes(ctx, rest->start + offset, &rest->field, sizeof(rest->field));
+}
+
+/* Of the interface that a packet is at. */
+static __always_inline bool is_up(struct __sk_buff *ctx)
+{
+	struct sk_buff *skb = (void *)ctx;
+	struct net_device *dev = BPF_CORE_READ(skb, dev);
+
+	return BPF_CORE_READ(dev, flags) & IFF_UP_ && !(BPF_CORE_READ(dev, state) >> LINK_STATE_NOCARRIER_ & 1);
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef L3AF_MIRRORSUM_BPF_H
+#define L3AF_MIRRORSUM_BPF_H
+
+/*
+ * The checksum of the outer UDP header. Sums are ones' complement sums of 16-bit words as they are
+ * in memory, not folded.
+ *
+ * Somebody further down may have to complete a checksum in the packet (CHECKSUM_PARTIAL), so that
+ * its octets are not yet those that will be sent. The sum of all that this checksum covers is known
+ * without them: it is the complement of what its field holds until then (local checksum offload,
+ * Documentation/networking/checksum-offloads.rst).
+ */
+#include "mirrorhead.bpf.h"
+#include "mirrorkern.bpf.h"
+
+#define CHUNK 512 /* the most that bpf_csum_diff takes */
+#define CHUNKS 132
+#define SUM_UNKNOWN 0x10000
+
+static __always_inline __u16 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+/* Of so many octets of the packet from here on, folded. */
+__noinline int octets_sum(struct __sk_buff *skb, __u32 at, __u32 len)
+{
+	struct mirror_way *w = way_get();
+	__s64 sum = 0;
+
+	if (!w)
+		return SUM_UNKNOWN;
+#pragma nounroll
+	for (int i = 0; i < CHUNKS && len >= CHUNK; i++, at += CHUNK, len -= CHUNK) {
+		if (bpf_skb_load_bytes(skb, at, w->chunk, CHUNK))
+			return SUM_UNKNOWN;
+		sum = bpf_csum_diff(NULL, 0, (void *)w->chunk, CHUNK, sum);
+	}
+	if (len >= CHUNK)
+		return SUM_UNKNOWN;
+	if (!len)
+		return fold(sum);
+	len = ((len - 1) & (CHUNK - 1)) + 1;
+	*(__u32 *)(w->chunk + (len & ~3 & 1023)) = 0;
+	if (bpf_skb_load_bytes(skb, at, w->chunk, len))
+		return SUM_UNKNOWN;
+	barrier_var(len);
+	return fold(bpf_csum_diff(NULL, 0, (void *)w->chunk, (len + 3) & 1020, sum));
+}
+
+/* Of the packet inside, which begins here. */
+static __always_inline int inner_sum(struct __sk_buff *skb, __u32 at)
+{
+	struct sum_rest rest;
+	int sum;
+
+	if (!rest_read(skb, &rest))
+		return octets_sum(skb, at, skb->len - at);
+	if (rest.start < at)
+		return SUM_UNKNOWN;
+	sum = octets_sum(skb, at, rest.start - at);
+	return sum == SUM_UNKNOWN ? sum : fold((__u32)sum + (__u16)~rest.field);
+}
+
+/* Into the header in way. at: of the packet inside. The frame has its room. */
+__noinline int sum_write(struct __sk_buff *skb, __u32 at)
+{
+	struct mirror_way *w = way_get();
+	struct mirror_target *t = w ? target_get(w->job.copy) : NULL;
+	struct udphdr *udp;
+	__u64 sum;
+	int inner;
+
+	if (!t || at > HEAD_MAX || at < ETH_HLEN + sizeof(struct iphdr) + sizeof(*udp))
+		return 0;
+	inner = inner_sum(skb, at);
+	if (inner == SUM_UNKNOWN)
+		return 0;
+	sum = (__u32)inner;
+	if (t->to[0] | t->to[1]) {
+		udp = (void *)w->head + ETH_HLEN + sizeof(struct ipv6hdr);
+		for (int i = 0; i < 4; i++)
+			sum += (__u64)t->source[i] + t->to[i];
+	} else {
+		udp = (void *)w->head + ETH_HLEN + sizeof(struct iphdr);
+		sum += (__u64)t->source[3] + t->to[3];
+	}
+	sum += bpf_htons(IPPROTO_UDP) + udp->len;
+	/* behind it is nothing but zeroes */
+	for (int i = 0; i < HEAD_SUM / 4; i++)
+		sum += ((__u32 *)udp)[i];
+	sum = (__u16)~fold(sum);
+	udp->check = sum ? sum : 0xffff;
+	return 0;
+}
+
+#endif
