@@ -11,7 +11,7 @@
 LOAD=$FP/mirrorload
 # the packets are the subject, not TCP's opinion of the network
 TSHARK=(tshark -X "lua_script:$TOP/tests/tools/gue.lua" -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE
-	-o udp.check_checksum:TRUE -o tcp.analyze_sequence_numbers:FALSE)
+	-o udp.check_checksum:TRUE -o udp.ignore_ipv6_zero_checksum:TRUE -o tcp.analyze_sequence_numbers:FALSE)
 
 # site [MTU]: of m0
 site() {
@@ -55,6 +55,7 @@ collector() {
 background() {
 	local name=$1 ns=$2
 	shift 2
+	: >"$BATS_TEST_TMPDIR/$name.log"
 	nsenter --net="/run/netns/$ns" "$@" >"$BATS_TEST_TMPDIR/$name.log" 2>&1 3>&- &
 	PID[$name]=$!
 	eventually grep -qE 'ready|Capturing on|Server listening' "$BATS_TEST_TMPDIR/$name.log"
