@@ -8,6 +8,8 @@
  *                                  looked up by tests/bpf/match.bpf.c
  *   match fit OBJECT               1024 rules made to need as many nodes and classes as can be
  *   match refused                  rules that are none
+ *   match spoil BPFFS PLACE        the set that packets of a mirrored place are compared with is no
+ *                                  longer what its filters say: nothing matches
  *   match bench OBJECT             ns of a lookup, beside loops over the rules
  *
  * Exits 1 and shows the first difference.
@@ -564,6 +566,28 @@ static int refused(void)
 }
 
 /*
+ * A set that is wrong.
+ */
+static int spoil(const char *bpffs, __u32 place)
+{
+	char path[256];
+	struct match_set *set;
+	__u32 id;
+	int sets, fd;
+
+	snprintf(path, sizeof(path), "%s/l3af/kf/mirror/sets", bpffs);
+	sets = bpf_obj_get(path);
+	if (sets < 0 || bpf_map_lookup_elem(sets, &place, &id))
+		die(path);
+	fd = bpf_map_get_fd_by_id(id);
+	set = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(*set), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (set == MAP_FAILED)
+		die("the set");
+	memset(set->summary, 0, sizeof(set->summary));
+	return 0;
+}
+
+/*
  * For make bench.
  */
 #define ROUNDS 15
@@ -728,6 +752,8 @@ int main(int argc, char **argv)
 		return kernel(argv[2], (unsigned long)atol(argv[4]));
 	if (argc == 2 && !strcmp(argv[1], "refused"))
 		return refused();
+	if (argc == 4 && !strcmp(argv[1], "spoil"))
+		return spoil(argv[2], (__u32)atoi(argv[3]));
 	if (argc == 3 && !strcmp(argv[1], "bench"))
 		return bench(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "fit"))
