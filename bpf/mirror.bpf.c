@@ -5,6 +5,7 @@
 #include "mirrormaps.bpf.h"
 #include "mirrorseen.bpf.h"
 #include "mirrorguard.bpf.h"
+#include "mirrorkern.bpf.h"
 
 const volatile struct mirror_here here SEC(".rodata.place") = { 0 };
 
@@ -143,7 +144,20 @@ static __always_inline bool is_capped(struct mirror_state *st, const struct mirr
  */
 enum { NO_CAUSE = MIRROR_CAUSES };
 
-static __always_inline __u32 cause_of(const struct mirror_job *job, long ret, struct mirror_state *st)
+/* A queue that is full, or one that takes nothing because its interface is down: dev, as it was
+ * when the target was last looked at. */
+static __always_inline __u32 cause_of_refusal(const struct mirror_job *job, const struct mirror_way *w)
+{
+	__u32 target = job->copy;
+	__u64 dev;
+
+	barrier_var(target);
+	dev = w->hop[target & (MIRROR_TARGETS - 1)].dev;
+	return dev && !dev_is_up(dev) ? MIRROR_DOWN : MIRROR_QUEUE_FULL;
+}
+
+static __always_inline __u32 cause_of(const struct mirror_job *job, long ret, struct mirror_state *st,
+				      struct mirror_way *w)
 {
 	if (!job->is_taken) {
 		if (ret >= 0) {
@@ -157,7 +171,9 @@ static __always_inline __u32 cause_of(const struct mirror_job *job, long ret, st
 		return job->cause - 1;
 	if (job->is_waiting)
 		return MIRROR_NO_NEXT_HOP;
-	return !ret ? NO_CAUSE : ret < 0 ? MIRROR_DOWN : MIRROR_QUEUE_FULL;
+	if (likely(!ret))
+		return NO_CAUSE;
+	return ret < 0 ? MIRROR_DOWN : cause_of_refusal(job, w);
 }
 
 /* cb is the packet's own again when this returns; so is way, where the kernel sends a packet
@@ -228,7 +244,7 @@ static __always_inline __u32 send(struct __sk_buff *skb, const struct seen *s, c
 		barrier_var(target);
 		w->hop[target & (MIRROR_TARGETS - 1)].is_doubted = 1;
 	}
-	return cause_of(job, ret, st);
+	return cause_of(job, ret, st, w);
 }
 
 /* A filter has matched. */

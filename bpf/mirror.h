@@ -169,11 +169,13 @@ struct mirror_way {
 	__u8 head[176];       /* an outer header, as it is made, and zeroes */
 	__u8 chunk[520];      /* of a packet whose sum is reckoned */
 	struct mirror_hop {   /* next hop by target, good for MIRROR_HOP_JIFFIES */
+		__u64 dev;    /* the kernel's struct net_device: only ever read through, as what may be gone */
 		__u32 since;  /* jiffies */
 		__u32 copy;
 		__u32 mtu;    /* of the interface; 0: nothing is known */
 		__u32 is_doubted; /* something was refused: is the interface still up? */
 		__u8 dst[6], src[6];
+		__u32 reserved;
 	} hop[MIRROR_TARGETS];
 };
 #define MIRROR_HOP_JIFFIES 250

@@ -30,11 +30,15 @@ static __always_inline bool rest_read(struct __sk_buff *ctx, struct sum_rest *re
 	return !bpf_skb_load_bytes(ctx, rest->start + offset, &rest->field, sizeof(rest->field));
 }
 
-/* Of the interface that a packet is at. */
-static __always_inline bool is_up(struct __sk_buff *ctx)
+/* The interface that a packet is at. */
+static __always_inline __u64 dev_get(struct __sk_buff *ctx)
 {
-	struct sk_buff *skb = (void *)ctx;
-	struct net_device *dev = BPF_CORE_READ(skb, dev);
+	return (__u64)BPF_CORE_READ((struct sk_buff *)(void *)ctx, dev);
+}
+
+static __always_inline bool dev_is_up(__u64 addr)
+{
+	struct net_device *dev = (void *)addr;
 
 	return BPF_CORE_READ(dev, flags) & IFF_UP_ && !(BPF_CORE_READ(dev, state) >> LINK_STATE_NOCARRIER_ & 1);
 }

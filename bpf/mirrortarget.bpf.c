@@ -12,6 +12,7 @@
 #include "mirrorsum.bpf.h"
 
 #define TAGS 3
+#define TAGGED (ETH_HLEN + 4)
 
 enum { FAILED = -1 };
 
@@ -33,22 +34,24 @@ static __always_inline bool is_ip(__u32 type)
 }
 
 /* Tags out of the frame, so that the IP header is behind 14 octets, wherever they are; the inner
- * Ethernet header gets them again. */
+ * Ethernet header gets them again. Where the kernel takes one out, it moves the next one to the
+ * metadata, and fails if that is no whole one. */
 static __always_inline bool tags_pop(struct __sk_buff *skb, struct head *h)
 {
 #pragma unroll
 	for (int i = 0; i <= TAGS; i++) {
+		__u32 is_meta = skb->vlan_present, len = skb->len;
 		__be16 tag[2];
 
-		if (skb->vlan_present) {
+		if (is_meta) {
 			tag[0] = skb->vlan_proto;
 			tag[1] = bpf_htons(skb->vlan_tci);
-		} else if (!is_vlan(skb->protocol)) {
+		} else if (!is_vlan(skb->protocol) || skb->len < TAGGED) {
 			return true;
 		} else if (bpf_skb_load_bytes(skb, 2 * ETH_ALEN, tag, sizeof(tag))) {
 			return false;
 		}
-		if (i == TAGS || bpf_skb_vlan_pop(skb))
+		if (i == TAGS || (bpf_skb_vlan_pop(skb) && skb->vlan_present == is_meta && skb->len == len))
 			return false;
 		h->tag[i] = tag[0] | (__u32)tag[1] << 16;
 		h->tags = i + 1;
@@ -156,16 +159,19 @@ static __always_inline bool hop_find(struct __sk_buff *skb, const struct mirror_
 {
 	__u32 copy = w->job.copy, now = bpf_jiffies64();
 	struct mirror_hop *hop = hop_get(w, copy);
+	__u64 dev;
 
 	if (likely(hop_is_fresh(hop, copy, now))) {
 		h->mtu = hop->mtu;
 		h->has_hop = true;
 	} else {
-		if (!is_up(skb))
+		dev = dev_get(skb);
+		if (!dev_is_up(dev))
 			return false;
 		h->mtu = mtu_get(skb);
 		if (!t->has_gateway)
 			return true;
+		hop->dev = dev;
 		hop->since = now;
 		hop->copy = copy;
 		hop->mtu = h->mtu;
@@ -189,6 +195,7 @@ static __always_inline int arrived(struct __sk_buff *skb, struct mirror_way *w)
 
 	skb->cb[1] = 0;
 	bpf_skb_load_bytes(skb, 0, hop->dst, 2 * ETH_ALEN);
+	hop->dev = dev_get(skb);
 	hop->mtu = mtu_get(skb);
 	hop->is_doubted = 0;
 	hop->copy = copy;

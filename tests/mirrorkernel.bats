@@ -37,3 +37,20 @@ mirrorpkt() {
 @test "each kind of packet, tunnel, checksum and length" {
 	mirrorpkt matrix
 }
+
+@test "random frames" {
+	mirrorpkt fuzz 200000 $RANDOM
+}
+
+@test "segments that the kernel has yet to cut, checksums that it has yet to compute" {
+	quiet_netns cli
+	wire srv s0 1 cli c0 2
+	in_ns srv ethtool -K s0 tx off tso off gso off >/dev/null
+	in_ns srv ethtool -K t0 tx off tso off gso off >/dev/null
+	mirrorpkt offload s0 cli c0
+}
+
+@test "instructions that the verifier follows" {
+	run -0 in_ns srv "$FP/mirrorpkt" verified "$BUILD/bpf"
+	figure "verified instructions: $output"
+}

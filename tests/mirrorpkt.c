@@ -27,6 +27,7 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,7 +230,8 @@ static struct places frame_make(const struct shape *s, struct frame *f, bool is_
 	}
 	while (f->len < s->pad)
 		put8(f, 0x5a);
-	f->len -= s->short_by < f->len - 14 ? s->short_by : f->len - 14;
+	/* the kernel runs nothing on 14 octets alone */
+	f->len -= s->short_by < f->len - 15 ? s->short_by : f->len - 15;
 	return p;
 }
 
@@ -441,7 +443,15 @@ static struct mirror_stat stats_check(void)
  * What is wrong, in words.
  */
 static char wrong[256];
-#define WRONG(...) (snprintf(wrong, sizeof(wrong), __VA_ARGS__), false)
+static __attribute__((format(printf, 1, 2))) bool is_wrong(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(wrong, sizeof(wrong), format, args);
+	va_end(args);
+	return false;
+}
 
 static void show(const char *name, const __u8 *p, unsigned n)
 {
@@ -492,45 +502,45 @@ static void clear(int fd)
 
 /* The outer header of a frame that was caught; where the inner packet is, its length. */
 static bool outer_check(const struct setting *s, const __u8 *f, unsigned len, unsigned tos, unsigned ethertype,
-			const __u8 **inner, unsigned *inner_len)
+			bool is_segment, const __u8 **inner, unsigned *inner_len)
 {
 	unsigned ip = s->v6 ? 40 : 20, room = 14 + ip + 8 + (s->encap == MIRROR_GUE ? 4 : 8), udp_len;
 	const __u8 *l3 = f + 14, *udp = l3 + ip, *tunnel = udp + 8;
 	__u32 sum;
 
 	if (len < room)
-		return WRONG("%u octets", len);
+		return is_wrong("%u octets", len);
 	if (memcmp(f, "\2\x66\0\0\0\2\2\x66\0\0\0\1", 12) || get16(f + 12) != (s->v6 ? 0x86dd : 0x0800))
-		return WRONG("Ethernet header");
+		return is_wrong("Ethernet header");
 	if (len > 14 + MTU)
-		return WRONG("too long: %u", len);
+		return is_wrong("too long: %u", len);
 	udp_len = len - 14 - ip;
 	if (s->v6) {
 		if (l3[0] >> 4 != 6 || get16(l3 + 4) != udp_len || l3[6] != IPPROTO_UDP || l3[7] != 64)
-			return WRONG("IPv6 header");
+			return is_wrong("IPv6 header");
 		if ((unsigned)((l3[0] & 15) << 4 | l3[1] >> 4) != tos)
-			return WRONG("traffic class, not %02x", tos);
+			return is_wrong("traffic class, not %02x", tos);
 		if (memcmp(l3 + 8, "\xfd\x66\0\0\0\0\0\0\0\0\0\0\0\0\0\1\xfd\x66\0\0\0\0\0\0\0\0\0\0\0\0\0\2", 32))
-			return WRONG("addresses");
+			return is_wrong("addresses");
 	} else {
 		if (l3[0] != 0x45 || get16(l3 + 2) != udp_len + 20 || get16(l3 + 6) != 0x4000 || l3[8] != 64 ||
 		    l3[9] != IPPROTO_UDP || sum_fold(sum_add(0, l3, 20)) != 0xffff)
-			return WRONG("IPv4 header");
+			return is_wrong("IPv4 header");
 		if (l3[1] != tos)
-			return WRONG("TOS %02x, not %02x", l3[1], tos);
+			return is_wrong("TOS %02x, not %02x", l3[1], tos);
 		if (memcmp(l3 + 12, "\x0a\x42\0\1\x0a\x42\0\2", 8))
-			return WRONG("addresses");
+			return is_wrong("addresses");
 	}
 	if (get16(udp) < 0xc000 || get16(udp + 2) != (s->encap == MIRROR_GUE ? 6080 : 4789) || get16(udp + 4) != udp_len)
-		return WRONG("UDP header");
+		return is_wrong("UDP header");
 	sum = sum_add(IPPROTO_UDP + udp_len, l3 + (s->v6 ? 8 : 12), s->v6 ? 32 : 8);
 	if (get16(udp + 6) && (!s->is_checksum || sum_fold(sum_add(sum, udp, udp_len)) != 0xffff))
-		return WRONG("checksum of UDP");
-	if (s->is_checksum && !get16(udp + 6))
-		return WRONG("no checksum of UDP");
+		return is_wrong("checksum of UDP");
+	if (s->is_checksum && !get16(udp + 6) && !is_segment)
+		return is_wrong("no checksum of UDP");
 	if (s->encap == MIRROR_GUE ? tunnel[0] || tunnel[1] != (ethertype == 0x0800 ? 4 : 41) || tunnel[2] || tunnel[3]
 				   : memcmp(tunnel, "\x08\0\0\0\x12\x34\x56\0", 8))
-		return WRONG("tunnel header");
+		return is_wrong("tunnel header");
 	*inner = f + room;
 	*inner_len = len - room;
 	return true;
@@ -579,12 +589,12 @@ static bool frame_run(const struct frame *f, const struct shape *s)
 	    bpf_map_lookup_elem(x.data, &zero, &x.h))
 		die("BPF_PROG_TEST_RUN");
 	if ((int)x.h.verdict != -1)
-		return WRONG("verdict %d", (int)x.h.verdict);
+		return is_wrong("verdict %d", (int)x.h.verdict);
 	for (int i = 0; i < MIRROR_FIELDS; i++)
 		if (x.h.before[i] != x.h.after[i])
-			return WRONG("field %d of the packet: %llx became %llx", i, x.h.before[i], x.h.after[i]);
+			return is_wrong("field %d of the packet: %llx became %llx", i, x.h.before[i], x.h.after[i]);
 	if (o.data_size_out != f->len || memcmp(out, f->at, f->len))
-		return WRONG("the packet has changed");
+		return is_wrong("the packet has changed");
 	return true;
 }
 
@@ -608,12 +618,13 @@ static bool clone_check(const struct setting *s, const struct shape *shape, cons
 
 	frame_whole(f, shape, &whole);
 	keep = sent_len(s, p, whole.len);
-	if (!outer_check(s, got, len, tos_of(f, p, shape->is_hw), get16(whole.at + p->l3 - 2), &inner, &inner_len))
+	if (!outer_check(s, got, len, tos_of(f, p, shape->is_hw), get16(whole.at + p->l3 - 2), false, &inner,
+			 &inner_len))
 		return false;
 	if (inner_len != keep - skip)
-		return WRONG("%u octets of the packet, not %u", inner_len, keep - skip);
+		return is_wrong("%u octets of the packet, not %u", inner_len, keep - skip);
 	if (memcmp(inner, whole.at + skip, inner_len))
-		return WRONG("the packet inside is another one");
+		return is_wrong("the packet inside is another one");
 	return true;
 }
 
@@ -629,20 +640,20 @@ static bool one(const struct setting *s, const struct shape *shape, const struct
 		return false;
 	after = stats_check();
 	if (after.packets != before.packets + 1 || after.octets != before.octets + f->len + (shape->is_hw ? 4 : 0))
-		return WRONG("not counted");
+		return is_wrong("not counted");
 	if (!is_sent)
-		return after.not_sent[MIRROR_NOT_IP] == before.not_sent[MIRROR_NOT_IP] + 1 ? true : WRONG("it was sent");
+		return after.not_sent[MIRROR_NOT_IP] == before.not_sent[MIRROR_NOT_IP] + 1 ? true : is_wrong("it was sent");
 	if (after.sent != before.sent + 1) {
 		for (int i = 0; i < MIRROR_CAUSES; i++)
 			if (after.not_sent[i] != before.not_sent[i])
-				return WRONG("not sent: cause %d", i);
-		return WRONG("not sent");
+				return is_wrong("not sent: cause %d", i);
+		return is_wrong("not sent");
 	}
 	len = capture(x.capture, got, 1000);
 	if (!len)
-		return WRONG("nothing came");
+		return is_wrong("nothing came");
 	if (after.sent_octets - before.sent_octets != len)
-		return WRONG("%llu octets are counted", after.sent_octets - before.sent_octets);
+		return is_wrong("%llu octets are counted", after.sent_octets - before.sent_octets);
 	if (clone_check(s, shape, f, p, got, len))
 		return true;
 	show("caught", got, len);
@@ -725,6 +736,264 @@ static int matrix(void)
 	return 0;
 }
 
+/*
+ * Random ones.
+ */
+static struct shape shape_any(void)
+{
+	struct shape s = { .kind = any(KINDS), .v6 = any(2), .is_hw = !any(4), .tags = any(4) ? 0 : any(5), .tos = any(256),
+			   .data = any(4) ? any(100) : any(1450), .frag = any(5) ? 0 : any(3) };
+
+	s.v6 = s.v6 && s.kind < ARP;
+	s.ext = s.v6 && !any(4) ? any(11) : 0;
+	s.opts = !s.v6 && !any(4) ? any(11) : 0;
+	s.pad = any(4) ? 0 : any(200);
+	s.short_by = any(4) ? 0 : any(100);
+	return s;
+}
+
+static struct frame frame_any(struct shape *s)
+{
+	static struct frame f;
+
+	*s = shape_any();
+	frame_make(s, &f, false);
+	if (!any(20))
+		for (unsigned i = 12; i < f.len; i++)
+			f.at[i] = (__u8)any(256);
+	for (unsigned n = any(3) ? 0 : 1 + any(6); n; n--)
+		f.at[12 + any(f.len > 80 ? 68 : f.len - 12)] = (__u8)(any(2) ? any(256) : 1u << any(8));
+	/* nor on less than an IP header, where there is one; behind a tag it does not look */
+	while (f.len < (get16(f.at + 12) == 0x0800 ? 34u : get16(f.at + 12) == 0x86dd ? 54u : 0))
+		put8(&f, any(256));
+	return f;
+}
+
+/* Where the IP packet is behind at most two tags, as far as there is one. */
+static struct places places_find(const struct frame *whole)
+{
+	struct places p = { .l3 = 14 };
+
+	for (int i = 0; i < 2 && p.l3 + 4 <= whole->len; i++) {
+		unsigned type = get16(whole->at + p.l3 - 2);
+
+		if (type != 0x8100 && type != 0x88a8)
+			break;
+		p.l3 += 4;
+	}
+	return p;
+}
+
+/* What is inside has to be the beginning of what was mirrored, no more than that is looked at. */
+static bool any_check(const struct setting *s, const struct shape *shape, const struct frame *f, const __u8 *got, unsigned len)
+{
+	static struct frame whole;
+	struct places p;
+	const __u8 *inner;
+	unsigned n, tos = 0, type, skip;
+
+	frame_whole(f, shape, &whole);
+	p = places_find(&whole);
+	skip = s->encap == MIRROR_GUE ? p.l3 : 0;
+	type = get16(whole.at + p.l3 - 2);
+	if (p.l3 + 6 <= whole.len)
+		tos = type == 0x0800 ? whole.at[p.l3 + 1] :
+		      type == 0x86dd ? (unsigned)((whole.at[p.l3] & 15) << 4 | whole.at[p.l3 + 1] >> 4) : 0;
+	/* a third tag hides them */
+	if (s->encap == MIRROR_VXLAN && (type == 0x8100 || type == 0x88a8))
+		tos = (unsigned)((got[14] & 15) << 4 | got[15] >> 4), tos = s->v6 ? tos : got[15];
+	if (!outer_check(s, got, len, tos, type, false, &inner, &n))
+		return false;
+	if (n > whole.len - skip || memcmp(inner, whole.at + skip, n))
+		return is_wrong("what is inside is not what was mirrored");
+	if (!s->snaplen && s->encap == MIRROR_VXLAN && n < whole.len && len != 14 + MTU)
+		return is_wrong("cut without need");
+	return true;
+}
+
+static int fuzz(unsigned n)
+{
+	static __u8 got[FRAME_MAX];
+	struct mirror_stat before = stats_check(), after;
+	struct setting s = { 0 };
+	struct shape shape;
+
+	for (unsigned i = 0; i < n; i++, before = after) {
+		struct frame f = frame_any(&shape);
+		unsigned len;
+
+		if (!(i & 255)) {
+			s = (struct setting){ any(2) ? MIRROR_VXLAN : MIRROR_GUE, any(2), any(2),
+					      any(3) ? any(2) ? 0 : 64 + any(1400) : MIRROR_HEADERS };
+			target_set(&s);
+		}
+		if (!frame_run(&f, &shape))
+			fails(&s, &shape, &f);
+		after = stats_check();
+		if (after.packets != before.packets + 1 ||
+		    (after.not_sent[MIRROR_ERROR] != before.not_sent[MIRROR_ERROR] && shape.tags + shape.is_hw < 4)) {
+			is_wrong("not counted, or an error");
+			fails(&s, &shape, &f);
+		}
+		if (after.sent == before.sent)
+			continue;
+		len = capture(x.capture, got, 1000);
+		if (!len || !any_check(&s, &shape, &f, got, len)) {
+			if (!len)
+				is_wrong("nothing came");
+			show("caught", got, len);
+			fails(&s, &shape, &f);
+		}
+	}
+	printf("frames %llu sent %llu cut %llu fitted %llu not_ip %llu loop %llu error %llu\n", before.packets, before.sent, before.cut,
+	       before.fitted, before.not_sent[MIRROR_NOT_IP], before.not_sent[MIRROR_LOOP], before.not_sent[MIRROR_ERROR]);
+	return 0;
+}
+
+/*
+ * Frames that the kernel has yet to cut into segments, or to give their checksum.
+ */
+struct offload {
+	enum kind kind;
+	unsigned data, gso_size;
+};
+
+/* field: of the checksum, from l4 on */
+static void offload_send(int fd, const struct offload *o, const struct frame *f, unsigned l4)
+{
+	struct virtio_net_hdr h = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.hdr_len = (__u16)(l4 + (o->kind == TCP ? 24 : 8)),
+		.gso_size = (__u16)o->gso_size,
+		.csum_start = (__u16)l4,
+		.csum_offset = o->kind == TCP ? 16 : 6,
+	};
+	struct iovec v[] = { { &h, sizeof(h) }, { (void *)f->at, f->len } };
+
+	if (o->gso_size)
+		h.gso_type = o->kind == UDP ? VIRTIO_NET_HDR_GSO_UDP_L4 :
+			     get16(f->at + 12) == 0x86dd ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
+	if (writev(fd, v, 2) != (ssize_t)(sizeof(h) + f->len))
+		die("send");
+}
+
+/* Is what is caught a whole, sound packet? Its payload to where it belongs in data. */
+static bool segment_check(const struct offload *o, bool v6, const __u8 *ip, unsigned len, struct frame *data)
+{
+	unsigned ip_len = v6 ? 40 : 20, proto = o->kind == TCP ? IPPROTO_TCP : IPPROTO_UDP, l4_len = o->kind == TCP ? 24 : 8, at;
+	const __u8 *l4 = ip + ip_len;
+
+	if (len < ip_len + l4_len || (v6 ? 40 + get16(ip + 4) : get16(ip + 2)) != len)
+		return is_wrong("a segment's length: %u", len);
+	if (!v6 && sum_fold(sum_add(0, ip, 20)) != 0xffff)
+		return is_wrong("a segment's IP checksum");
+	if (sum_fold(sum_add(sum_add(proto + len - ip_len, ip + (v6 ? 8 : 12), v6 ? 32 : 8), l4, len - ip_len)) != 0xffff)
+		return is_wrong("a segment's checksum");
+	if (o->kind == UDP && get16(l4 + 4) != len - ip_len)
+		return is_wrong("a datagram's length");
+	/* the sequence number began at 1 */
+	at = o->kind == TCP ? (get16(l4 + 4) << 16 | get16(l4 + 6)) - 1 : data->len;
+	len -= ip_len + l4_len;
+	if (at + len > FRAME_MAX)
+		return is_wrong("a segment's sequence number");
+	memcpy(data->at + at, l4 + l4_len, len);
+	data->len += len;
+	return true;
+}
+
+static bool offload_check(const struct setting *s, const struct offload *o, bool v6, const struct frame *f, unsigned l4)
+{
+	static __u8 got[FRAME_MAX];
+	static struct frame data;
+	unsigned n = 0, len, head = o->kind == TCP ? 24 : 8, inner_len;
+	unsigned most = 14 + MTU - (s->v6 ? 40 : 20) - 8 - (s->encap == MIRROR_GUE ? 4 : 8 + 14), cut = 0;
+	const __u8 *inner;
+
+	if (s->snaplen)
+		cut = s->snaplen == MIRROR_HEADERS ? l4 + head : s->snaplen < f->len ? s->snaplen : f->len;
+	else if (o->kind == UDP && o->gso_size && l4 + head + o->gso_size > most)
+		cut = most; /* datagrams do not get shorter: the first one is sent, as much of it as there is room */
+	data.len = 0;
+	memset(data.at, 0, sizeof(data.at));
+	while ((len = capture(x.capture, got, n && data.len >= o->data ? 5 : 1000))) {
+		if (n++ && cut)
+			return is_wrong("cut, and more than one");
+		if (!outer_check(s, got, len, 0, v6 ? 0x86dd : 0x0800, o->gso_size && !cut, &inner, &inner_len))
+			return false;
+		if (s->encap == MIRROR_VXLAN) {
+			if (memcmp(inner, f->at, 14))
+				return is_wrong("Ethernet header inside");
+			inner += 14;
+			inner_len -= 14;
+		}
+		if (cut) {
+			unsigned keep = cut - 14, field = l4 - 14 + (o->kind == TCP ? 16 : 6);
+
+			if (inner_len != keep || memcmp(inner, f->at + 14, field) ||
+			    memcmp(inner + field + 2, f->at + 14 + field + 2, keep - field - 2))
+				return is_wrong("cut to %u octets, not %u, or changed", inner_len, keep);
+			data.len = o->data;
+		} else if (!segment_check(o, v6, inner, inner_len, &data)) {
+			return false;
+		}
+	}
+	if (!n)
+		return is_wrong("nothing came");
+	if (!cut && (data.len != o->data || memcmp(data.at, f->at + l4 + head, data.len)))
+		return is_wrong("%u octets of %u came, or others", data.len, o->data);
+	return true;
+}
+
+/* What of it comes to its own destination is whole, too. */
+static bool original_check(int fd, const struct offload *o, bool v6, const struct frame *f, unsigned l4)
+{
+	static __u8 got[FRAME_MAX];
+	static struct frame data;
+	unsigned len;
+
+	data.len = 0;
+	while (data.len < o->data && (len = capture(fd, got, 1000)))
+		if (memcmp(got, f->at, 14) || !segment_check(o, v6, got + 14, len - 14, &data))
+			return false;
+	return data.len == o->data && !memcmp(data.at, f->at + l4 + (o->kind == TCP ? 24 : 8), data.len) ? true :
+	       is_wrong("the packet itself: %u octets of %u", data.len, o->data);
+}
+
+static int offload(const char *from, const char *ns, const char *peer)
+{
+	static const struct offload offloads[] = {
+		{ TCP, 1000, 0 }, { UDP, 1000, 0 }, { TCP, 33, 0 }, { UDP, 33, 0 }, { TCP, 1000, 100 }, { TCP, 10001, 1436 },
+		{ TCP, 60000, 1000 }, { UDP, 10001, 1000 }, { UDP, 20000, 1380 }, { UDP, 20000, 1440 },
+	};
+	static const unsigned snaplens[] = { 0, 100, MIRROR_HEADERS };
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex(from) };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), other = socket_in(ns, peer), one_ = 1;
+
+	if (fd < 0 || bind(fd, (void *)&at, sizeof(at)) || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one_, sizeof(one_)))
+		die(from);
+	attach(x.mirror, "mirror", (unsigned)at.sll_ifindex, BPF_TC_EGRESS);
+	for (unsigned i = 0; i < 8 * 3 * 2 * sizeof(offloads) / sizeof(offloads[0]); i++) {
+		const struct offload *o = &offloads[i / 48];
+		struct setting s = { i & 1 ? MIRROR_VXLAN : MIRROR_GUE, i >> 1 & 1, i >> 2 & 1, snaplens[i / 16 % 3] };
+		struct shape shape = { .kind = o->kind, .v6 = i >> 3 & 1, .data = o->data };
+		unsigned l4 = shape.v6 ? 54 : 34;
+
+		target_set(&s);
+		clear(x.capture);
+		clear(other);
+		frame_make(&shape, &frame, true);
+		offload_send(fd, o, &frame, l4);
+		cases++;
+		if (!original_check(other, o, shape.v6, &frame, l4) || !offload_check(&s, o, shape.v6, &frame, l4)) {
+			printf("segments of %u: ", o->gso_size);
+			fails(&s, &shape, &frame);
+		}
+	}
+	stats_check();
+	printf("cases %u\n", cases);
+	return 0;
+}
+
 static int verified(const char *dir)
 {
 	static const char *const names[] = { "mirror", "mirrortarget" };
@@ -756,6 +1025,12 @@ int main(int argc, char **argv)
 		setup(argv[2], argv[3], argv[4], argv[5], argv[6]);
 	if (!strcmp(what, "matrix") && argc == 7)
 		return matrix();
+	if (!strcmp(what, "fuzz") && argc == 9) {
+		seed = strtoull(argv[8], NULL, 0) | 1;
+		return fuzz((unsigned)atoi(argv[7]));
+	}
+	if (!strcmp(what, "offload") && argc == 10)
+		return offload(argv[7], argv[8], argv[9]);
 	errno = EINVAL;
 	die("usage");
 }
