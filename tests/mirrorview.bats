@@ -470,6 +470,8 @@ repair_of() { l3af --json mirror "$1" list | jq -r '.[0].repair'; }
 	# it has brought its program along, which is none for filters there
 	[[ $(NS=other l3af --json mirror filter list) == '[]' ]]
 	NS=other l3af mirror filter add 5 dev s0 direction ingress proto udp action reject >/dev/null
+	# not even in the direction that no filter has there
+	[[ $(NS=other l3af --json chain list | jq -c '[.[] | select(.name == "mirror") | .hook]') == '["tc-ingress"]' ]]
 	local was
 	was=$(filter 1 .packets)
 	NS=other soon on filter_state 5
