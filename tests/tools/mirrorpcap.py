@@ -13,7 +13,7 @@ mirrorpcap.py octets ENCAP MIRRORED PRODUCTION
         of TCP's sequence numbers, and the segments without payload
 mirrorpcap.py flows ENCAP MIRRORED        "N both N one" flows seen in both directions, in one
 mirrorpcap.py outer MIRRORED WORD...           outer headers are as they should be: to=ADDR from=ADDR
-        port=N mtu=N csum=on|off|any: "N frames", or what is not, exit status 1
+        port=N mtu=N csum=on|off|some: "N frames", or what is not, exit status 1
 
 ENCAP: gue, vxlan; frames, raw: from behind a tunnel device, with or without Ethernet header.
 WORD of same: snap=N|headers (what is to be left of each), any (production may have more), nosum
@@ -236,13 +236,13 @@ def flows(encap, mirrored):
 
 def outer(path, words):
     want = dict(w.split("=", 1) for w in words)
-    n, bad = 0, collections.Counter()
+    n, sums, bad = 0, 0, collections.Counter()
     for frame in frames(path):
         u = udp(frame)
         if not u or u[3] != int(want["port"]):
             continue
-        n += 1
         head, at, sport, _, length, csum = u
+        n, sums = n + 1, sums + (csum != 0)
         family = socket.AF_INET if len(head.src) == 4 else socket.AF_INET6
         wrong = {
             "source %s" % socket.inet_ntop(family, head.src): socket.inet_pton(family, want["from"]) != head.src,
@@ -251,7 +251,7 @@ def outer(path, words):
             "%d octets of IP" % head.end: head.end > int(want["mtu"]),
             "%d octets behind the packet" % (len(frame) - at - head.end): len(frame) != at + head.end,
             "UDP length %d of %d" % (length, head.end - head.l4): length != head.end - head.l4,
-            "UDP checksum %#x" % csum: (csum != 0) != (want["csum"] == "on") and want["csum"] != "any",
+            "UDP checksum %#x" % csum: (csum != 0) != (want["csum"] == "on") and want["csum"] != "some",
             "tagged": at != 14,
         }
         if family == socket.AF_INET:
@@ -259,12 +259,14 @@ def outer(path, words):
             wrong["TTL %d" % frame[at + 8]] = frame[at + 8] != 64
         else:
             wrong["hop limit %d" % frame[at + 7]] = frame[at + 7] != 64
-            wrong["no flow label"] = not int.from_bytes(frame[at + 1:at + 4], "big") & 0xfffff
+            wrong["no flow label"] = not int.from_bytes(frame[at + 1:at + 4], "big") & 0xfffff and sport != 49152
         bad.update(k for k, is_wrong in wrong.items() if is_wrong)
+    if want["csum"] == "some" and not sums:
+        bad["UDP checksum 0"] = n
     for what, times in bad.most_common(10):
         print("outer header: %s in %d of %d frames" % (what, times, n))
     if not bad:
-        print("%d frames" % n)
+        print("%d frames, %d with UDP checksum" % (n, sums))
     return 1 if bad or not n else 0
 
 
