@@ -83,6 +83,7 @@ PLAINTESTS := \
 	flowsend \
 	lbflood \
 	lbload \
+	mirrorload \
 	syn
 tests: all test-objects $(patsubst %,$(B)/tests/%,$(LIBTESTS) $(PLAINTESTS) oracle killat unit_window)
 test-objects: $(TESTOBJ) $(FPOBJ) $(GUARDOBJ)
