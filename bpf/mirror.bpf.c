@@ -111,7 +111,7 @@ static __always_inline bool is_sampled_out(const struct mirror_filter *f, __u32 
 static __always_inline __u64 wire_octets(struct __sk_buff *skb, const struct mirror_target *t, const struct seen *s,
 					 const struct mirror_job *job, __u32 octets)
 {
-	__u32 outer = (t->to[0] | t->to[1] ? 40 : 20) + 8 + (t->encap == MIRROR_GUE ? 4 : 8 + ETH_HLEN), segs = 1;
+	__u32 outer = (t->to[0] | t->to[1] ? 40 : 20) + 8 + (t->encap == MIRROR_VXLAN ? 8 + ETH_HLEN : t->variant ? 0 : 4), segs = 1;
 
 	if (job->snaplen && job->snaplen < octets)
 		return job->snaplen + outer;
