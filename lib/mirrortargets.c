@@ -455,30 +455,35 @@ int mirror_target_add(const struct run *run, const struct bpffs *b, const struct
 struct users {
 	char text[160];
 	int n;
+	bool has_gone; /* one of an interface that is no more */
 };
 
-static void users_add(struct users *u, const struct mirror_place *p, __u32 number)
+static void users_add(struct users *u, __u32 number, const char *dev)
 {
 	size_t used = strlen(u->text);
 
 	if (u->n++ < 3)
-		snprintf(u->text + used, sizeof(u->text) - used, "%s%u dev %.15s", used ? ", " : "", number, p->name);
+		snprintf(u->text + used, sizeof(u->text) - used, "%s%u dev %s", used ? ", " : "", number, dev);
 }
 
 static int users_of(const struct mirror *m, const struct netns *here, int number, struct users *u)
 {
 	for (int i = 0; i < MIRROR_PLACES; i++) {
 		auto_mirror_view struct mirror_view v = MIRROR_VIEW_INIT;
-		int err;
+		const struct mirror_place *p = &m->place[i];
+		char dev[MIRROR_TEXT];
+		int err, n = u->n;
 
-		if (!m->place[i].since || m->place[i].netns != here->id)
+		if (!p->since || p->netns != here->id)
 			continue;
 		err = mirror_view_open(m, i, &v);
 		if (err)
-			return mirror_fail(err, m->place[i].name);
+			return mirror_fail(err, p->name);
+		mirror_format_dev(here, p->netns, p->ifindex, p->name, dev);
 		for (int j = 0; j < v.n; j++)
 			if (v.set->filter[j].action == MIRROR_ACCEPT && v.set->filter[j].target == number)
-				users_add(u, &m->place[i], v.set->filter[j].number);
+				users_add(u, v.set->filter[j].number, dev);
+		u->has_gone |= u->n > n && mirror_is_gone(here, p->netns, p->ifindex);
 	}
 	return 0;
 }
@@ -490,8 +495,9 @@ static int check_unused(const struct mirror *m, const struct netns *here, int nu
 
 	if (err || !u.n)
 		return err;
-	return fail(-EBUSY, "%s: %d filter%s to it, %s%s; l3afctl mirror filter remove, or send them to another one",
-		    name, u.n, u.n > 1 ? "s send" : " sends", u.text, u.n > 3 ? " and more" : "");
+	return fail(-EBUSY, "%s: %d filter%s to it, %s%s; l3afctl mirror filter remove%s, or send them to another one",
+		    name, u.n, u.n > 1 ? "s send" : " sends", u.text, u.n > 3 ? " and more" : "",
+		    u.has_gone ? ", filter flush dev IF where it is gone" : "");
 }
 
 int mirror_target_remove(const struct run *run, const struct bpffs *b, const char *name)

@@ -412,8 +412,15 @@ raw_frames() {
 	in_ns srv ip link del x0
 	[[ $(l3af --json mirror filter list | jq -r '.[].dev') == 'x0(gone)' ]]
 	in_ns srv ip link add x0 type veth peer name x1
-	does $'- mirror filter 3 dev x0(gone)\n+ mirror filter 10 dev x0 direction ingress action accept to t1\n+ chain mirror dev x0 hook tc-ingress position 1 engine tcx' \
-		l3af mirror filter add dev x0 direction ingress action accept
+	# what fails, and what does not concern them, leaves them
+	refuses 2 "l3afctl: to t2: there is no such target; l3afctl mirror target add t2 makes it" \
+		l3af mirror filter add dev x0 action accept to t2
+	does '' l3af mirror filter remove 9 dev x0
+	[[ $(l3af --json mirror filter list | jq -r '.[].dev') == 'x0(gone)' ]]
+	refuses 1 'l3afctl: t1: 1 filter sends to it, 3 dev x0(gone); l3afctl mirror filter remove, filter flush dev IF where it is gone, or send them to another one' \
+		l3af mirror target remove t1
+	dry $'+ mirror filter 10 dev x0 direction ingress action accept to t1\n+ chain mirror dev x0 hook tc-ingress position 1 engine tcx\n- mirror filter 3 dev x0(gone)' \
+		filter add dev x0 direction ingress action accept
 	in_ns srv ip link del x0
 	dry '- mirror filter 10 dev x0(gone)' filter flush
 	in_ns srv ip link add x0 type veth peer name x1
