@@ -63,6 +63,8 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 # Test programs, third-party-style objects, and the members that mark test packets
 TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
+# mirror with one of its guards left out
+GUARDOBJ := $(foreach n,1 2 3,$(B)/tests/mirrorguard$(n).bpf.o)
 
 # Test programs: those on our library, those that need nothing of it, and the rest below
 LIBTESTS := \
@@ -83,7 +85,7 @@ PLAINTESTS := \
 	mirrorload \
 	syn
 tests: all test-objects $(patsubst %,$(B)/tests/%,$(LIBTESTS) $(PLAINTESTS) oracle killat unit_window)
-test-objects: $(TESTOBJ) $(FPOBJ)
+test-objects: $(TESTOBJ) $(FPOBJ) $(GUARDOBJ)
 
 $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
 	@mkdir -p $(@D)
@@ -101,6 +103,11 @@ $(B)/tests/fpcount.bpf.o: tests/tools/fpcount.bpf.c tests/tools/fp.h
 	@mkdir -p $(@D)
 	$(call say,BPF)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(B)/tests/mirrorguard%.bpf.o: bpf/mirror.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -DMIRROR_WITHOUT_GUARD=$* -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@ $<
 
 ORACLE := oracle.c assail.c judge.c change.c command.c traffic.c
 $(B)/tests/oracle: $(ORACLE:%=tests/tools/%) $(wildcard tests/tools/*.h) bpf/root.h
@@ -179,7 +186,7 @@ demo: deps
 clean:
 	rm -rf $(B)
 
--include $(patsubst %,$(B)/tests/%.d,$(LIBTESTS) $(PLAINTESTS)) $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d)
+-include $(patsubst %,$(B)/tests/%.d,$(LIBTESTS) $(PLAINTESTS)) $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d) $(GUARDOBJ:.o=.d)
 
 .PHONY: all bench check check-vm clean demo deps test-objects tests
 .DELETE_ON_ERROR:

@@ -13,32 +13,34 @@
 #define GUARD(n) 1
 #endif
 
-#define GUARD_PORT_GUE 6080
-#define GUARD_PORT_VXLAN 4789
-
 /* The first one, before anything is looked at. */
 static __always_inline bool is_mirrored(struct __sk_buff *skb)
 {
 	return GUARD(1) && (skb->tc_index == MIRROR_INDEX || skb->cb[0] == MIRROR_DONE || skb->cb[0] == MIRROR_MAGIC);
 }
 
-/* Is it one of the collectors? Host byte order. */
-static __always_inline bool is_collector(const struct mirror_config *c, const __u64 addr[2])
+/* Is one of these addresses, in host byte order, a collector's? Also of a target's copy that is
+ * not in use: what was sent there is perhaps on its way. One never written is all zeroes. */
+static __always_inline bool is_collector(const struct mirror_config *c, const __u64 a[2], const __u64 b[2])
 {
 	__u32 there = c->targets;
 
-	for (__u32 i = 0; i < 2 * MIRROR_TARGETS; i++) {
-		const struct mirror_target *t;
-		const __u64 *to;
+#pragma nounroll
+	for (int i = 0; i < MIRROR_TARGETS && there; i++, there &= there - 1) {
+		__u32 target = match_lowest16(there);
 
-		if (!(there >> i % MIRROR_TARGETS & 1))
-			continue;
-		t = target_get(i);
-		if (!t)
-			continue;
-		to = (const void *)t->to;
-		if (bpf_be64_to_cpu(to[0]) == addr[0] && bpf_be64_to_cpu(to[1]) == addr[1])
-			return true;
+#pragma unroll
+		for (int copy = 0; copy < 2; copy++) {
+			const struct mirror_target *t = target_get(target + copy * MIRROR_TARGETS);
+			__u64 to[2];
+
+			if (!t)
+				continue;
+			to[0] = bpf_be64_to_cpu(*(const __u64 *)t->to);
+			to[1] = bpf_be64_to_cpu(*(const __u64 *)(t->to + 2));
+			if ((to[0] | to[1]) && ((to[0] == a[0] && to[1] == a[1]) || (to[0] == b[0] && to[1] == b[1])))
+				return true;
+		}
 	}
 	return false;
 }
@@ -70,7 +72,7 @@ static __always_inline bool is_about_collector(struct __sk_buff *skb, const stru
 		addr[0] = bpf_be64_to_cpu(addr[0]);
 		addr[1] = bpf_be64_to_cpu(addr[1]);
 	}
-	return is_collector(c, addr);
+	return is_collector(c, addr, addr);
 }
 
 /* The second one. */
@@ -78,17 +80,21 @@ static __always_inline bool is_collectors(struct __sk_buff *skb, const struct se
 {
 	if (!(s->key.has & (MATCH_V4 | MATCH_V6)))
 		return false;
-	return is_collector(c, s->key.src) || is_collector(c, s->key.dst) || is_about_collector(skb, s, c);
+	return is_collector(c, s->key.src, s->key.dst) || is_about_collector(skb, s, c);
 }
 
 static __always_inline bool is_tunnel(const struct mirror_config *c, __u32 port)
 {
-	if (port == GUARD_PORT_GUE || port == GUARD_PORT_VXLAN)
-		return true;
-	for (__u32 i = 0; i < 2 * MIRROR_TARGETS; i++) {
-		const struct mirror_target *t = c->targets >> i % MIRROR_TARGETS & 1 ? target_get(i) : NULL;
+	__u32 there = c->targets;
 
-		if (t && t->port == port)
+	if (port == MIRROR_GUE_PORT || port == MIRROR_VXLAN_PORT)
+		return true;
+#pragma nounroll
+	for (int i = 0; i < MIRROR_TARGETS && there; i++, there &= there - 1) {
+		__u32 target = match_lowest16(there);
+		const struct mirror_target *t = target_get(target), *u = target_get(target + MIRROR_TARGETS);
+
+		if (t && u && (t->port == port || u->port == port))
 			return true;
 	}
 	return false;
@@ -124,13 +130,16 @@ static __always_inline __u32 inner_at(struct __sk_buff *skb, __u32 at, __u16 *ty
 	return *type == ETH_P_IP || *type == ETH_P_IPV6 ? at + 2 : 0;
 }
 
+#define INNER_HEADERS 128
+
 /* UDP's destination port in the IP packet at this place; 0: it is not UDP. */
 static __always_inline __u32 inner_port(struct __sk_buff *skb, __u32 at, __u16 type)
 {
 	struct pkt p = { 0 };
 	void *data, *end;
 
-	if (bpf_skb_pull_data(skb, at + 128 < skb->len ? at + 128 : 0))
+	if (skb->data_end - skb->data < skb->len && skb->data_end - skb->data < at + INNER_HEADERS &&
+	    bpf_skb_pull_data(skb, at + INNER_HEADERS < skb->len ? at + INNER_HEADERS : skb->len))
 		return 0;
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;

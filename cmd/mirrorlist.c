@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* mirror target list|show, mirror filter list, mirror stats. */
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,7 +155,8 @@ static void to_cells(struct table *t, const struct mirror_target *rec)
 		table_str(t, "cap", "%s", mirror_format_cap(rec, text));
 }
 
-static void target_add(const struct run *run, struct table *t, const struct mirror_look_target *target)
+static void target_add(const struct run *run, struct table *t, const struct mirror_look_all *v,
+		       const struct mirror_look_target *target)
 {
 	char text[MIRROR_WORDS], what[48];
 	const char *repair;
@@ -163,7 +165,8 @@ static void target_add(const struct run *run, struct table *t, const struct mirr
 	table_str(t, "name", "%s", target->rec.name);
 	table_str(t, "dev", "%s", target->dev);
 	to_cells(t, &target->rec);
-	table_u64(t, "filters", (__u64)target->filters);
+	if (!v->blind[0])
+		table_u64(t, "filters", (__u64)target->filters);
 	table_str(t, "state", "%s", mirror_look_words[target->look]);
 	stat_cells(t, &target->stat, true);
 	time_cell(t, target->rec.since);
@@ -185,7 +188,7 @@ int mirror_target_list(struct run *run, const void *params, __u64 given)
 	(void)params;
 	(void)given;
 	for (int i = 0; !err && i < v.targets; i++)
-		target_add(run, t, &v.target[i]);
+		target_add(run, t, &v, &v.target[i]);
 	return err ? err : table_print(run, t);
 }
 
@@ -199,7 +202,7 @@ int mirror_target_show(struct run *run, const void *params, __u64 given)
 	(void)given;
 	if (err)
 		return err;
-	target_add(run, t, v.target);
+	target_add(run, t, &v, v.target);
 	return table_print_one(run, t);
 }
 
@@ -320,12 +323,20 @@ static void targets_tell(const struct run *run, const struct mirror_look_all *v)
 	}
 }
 
+/* With the filters. */
+static int look(const struct run *run, const struct mirror_view_params *p, struct mirror_look_all *v)
+{
+	int err = mirror_look_read(run, or_null(p->dev), or_null(p->target), v);
+
+	return !err && v->blind[0] ? mirror_fail(-EPERM, v->blind) : err;
+}
+
 int mirror_filter_list(struct run *run, const void *params, __u64 given)
 {
 	const struct mirror_view_params *p = params;
 	auto_mirror_look struct mirror_look_all v = MIRROR_LOOK_INIT;
 	auto_table struct table *t = table_new(filter_columns);
-	int err = mirror_look_read(run, or_null(p->dev), NULL, &v);
+	int err = look(run, p, &v);
 
 	(void)given;
 	if (err)
@@ -441,12 +452,12 @@ static int measure(const struct run *run, const struct mirror_view_params *p, st
 		   struct mirror_look_all *more, __u64 *span_us)
 {
 	auto_mirror_look struct mirror_look_all before = MIRROR_LOOK_INIT;
-	int err = mirror_look_read(run, or_null(p->dev), or_null(p->target), &before);
+	int err = look(run, p, &before);
 
 	if (err)
 		return err;
 	nap(p->interval_us);
-	err = mirror_look_read(run, or_null(p->dev), or_null(p->target), now);
+	err = look(run, p, now);
 	if (!err)
 		err = mirror_look_copy(now, more);
 	if (err)
@@ -465,7 +476,7 @@ int mirror_stats(struct run *run, const void *params, __u64 given)
 	struct shown s = { .now = &now, .more = is_rate ? &more : NULL, .filters = filters, .targets = targets };
 	const struct table_part parts[] = { { "filters", filters }, { "targets", targets }, { 0 } };
 	int err = is_rate ? measure(run, p, &now, &more, &s.span_us) :
-			    mirror_look_read(run, or_null(p->dev), or_null(p->target), &now);
+			    look(run, p, &now);
 
 	(void)given;
 	if (err)

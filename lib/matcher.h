@@ -11,8 +11,9 @@
  * -E2BIG: more than that; -EINVAL: a prefix without its version, or no prefix of that, or ports of a
  * protocol that has none; -ENOMEM.
  *
- * Time: of N rules, each dimension sorts N or 2 N ends, and makes as many bitmaps at most; each is
- * compared with an equal one at most, N / 64 words: N log N + N^2 / 64. 1000 rules take about 1 ms. */
+ * Time, of N rules: N log N to sort the ends of ranges and prefixes; 257 N for flags; of addresses 16 N in
+ * each of at most 33 levels; and N / 64 words of a bitmap for each interval, byte of flags and nibble of a
+ * node, of which there are 4 N, 257 and 16 * 6 N at most. 1000 rules take 1 to 2 ms. */
 must_use int match_compile(const struct match_rule *(*rule)(int i, void *arg), void *arg, int n, struct match_set *set);
 
 /* What of a rule a packet does not match. */

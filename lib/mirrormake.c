@@ -288,9 +288,10 @@ int mirror_members_set(const struct run *run, const struct mirror *m, const stru
 
 	for (int i = 0; !err && i < now.n; i++) {
 		int d = now.m[i].hook == HOOK_TC_EGRESS;
+		bool is_ours = is_running(m, &now.m[i]), is_of_another = is_ours && !is_place(m, &now.m[i]);
 
-		is_in[d] = is_running(m, &now.m[i]) && is_place(m, &now.m[i]);
-		if (out & 1 << d || (in & 1 << d && !is_in[d]))
+		is_in[d] = is_ours && !is_of_another;
+		if (out & 1 << d || is_of_another || (in & 1 << d && !is_in[d]))
 			err = member_out(run, m, dev, now.m[i].hook, MIRROR_KF);
 	}
 	/* first to see what came in as it was, last to see what goes out as it is */

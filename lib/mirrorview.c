@@ -261,6 +261,10 @@ static int place_read(struct walk *w, int number, struct mirror_look_all *v)
 		return ret < 0 ? ret : 0;
 	w->is_dev = true;
 	err = mirror_view_open(w->m, number, &from);
+	if (err == -EPERM && !w->key) {
+		memcpy(v->blind, p->iface, sizeof(v->blind));
+		return 0;
+	}
 	if (err)
 		return mirror_fail(err, p->iface);
 	if (ret)
@@ -311,10 +315,11 @@ static void targets_keep(struct mirror_look_all *v)
 	v->targets = n;
 }
 
-/* As the kernel function does it: both copies of all targets, in whichever network namespace. */
+/* As the kernel function does it: both copies of all targets, in whichever network namespace. A
+ * copy that was never in use has no address. */
 static bool is_collector(const struct mirror *m, int number, const __u64 addr[2])
 {
-	for (int copy = 0; copy < 2; copy++) {
+	for (int copy = 0; copy < 2 && (addr[0] | addr[1]); copy++) {
 		const __u32 *to = m->target[number + copy * MIRROR_TARGETS].to;
 
 		if (((__u64)be32toh(to[0]) << 32 | be32toh(to[1])) == addr[0] &&

@@ -49,6 +49,7 @@ struct mirror_look_all {
 	struct mirror_look_place *place;   /* in the order of their names */
 	struct mirror_look_filter *filter; /* of each place, in the order of their numbers */
 	int targets, places, filters;
+	char blind[16];            /* an interface whose filters may not be read (-EPERM); "": none */
 	char collector[NAME_LEN];          /* mirror_look_probe: the target whose collector it is from or to; "" */
 	__u64 read_us;             /* run_now_us() */
 };
@@ -59,7 +60,7 @@ void mirror_look_free(struct mirror_look_all *v);
 /* dev NULL: of all interfaces, else those with this name: the interface that has it, and what
  * is left of one that had it; one of them has to be there. target NULL: all targets, else it
  * has to be there, and filters are those that send to it. With dev, targets are those that its
- * filters send to. Prints its errors. */
+ * filters send to. Prints its errors, but of filters that may not be read. */
 must_use int mirror_look_read(const struct run *run, const char *dev, const char *target, struct mirror_look_all *v);
 /* The same for an interface, or all, and what becomes of a packet there in both directions. */
 must_use int mirror_look_probe(const struct run *run, const char *dev, const struct match_key *key,

@@ -251,12 +251,15 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.sendto(struct.pack("!II", 8 << 24, 7 << 8) + inner, ("10.77.0.1", 4789))'
 	soon 'loop 1' why 2
 	[[ $(target tap '[.packets, .sent, .not_sent.loop]') == '[5,0,5]' ]]
+	# who has no address yet is no collector
+	in_ns cli python3 "$TOP/tests/tools/gue.py" send c0 odst=none src=:: dst=ff02::1 l4=udp to=53 len=10
+	soon '[2,1]' filter 2 '[.packets, .sent]'
 	# copies on their way out of m0 match nothing there
 	mirror filter add 3 dev m0 action accept
 	udp 5 10
-	soon '[6,5]' filter 2 '[.packets, .sent]'
+	soon '[7,6]' filter 2 '[.packets, .sent]'
 	[[ $(filter 3 .packets) == 0 ]]
-	soon "5 $((5 * 38))" arrived
+	soon "6 $((5 * 38 + 58))" arrived
 }
 
 @test "not sent: no next hop" {
@@ -467,14 +470,32 @@ repair_of() { l3af --json mirror "$1" list | jq -r '.[0].repair'; }
 	# it has brought its program along, which is none for filters there
 	[[ $(NS=other l3af --json mirror filter list) == '[]' ]]
 	NS=other l3af mirror filter add 5 dev s0 direction ingress proto udp action reject >/dev/null
+	# not even in the direction that no filter has there
+	[[ $(NS=other l3af --json chain list | jq -c '[.[] | select(.name == "mirror") | .hook]') == '["tc-ingress"]' ]]
+	local was
+	was=$(filter 1 .packets)
 	NS=other soon on filter_state 5
 	in_ns other ip addr add 10.77.0.1/24 dev s0
 	udp 3 10
 	soon 3 eval 'NS=other l3af --json mirror stats | jq ".filters[0].packets"'
-	[[ $(filter 1 .packets) == 0 ]]
+	[[ $(filter 1 .packets) == "$was" ]]
 	repair "$(l3af -q --json mirror filter list | jq -r '.[0].repair')"
 	does '' l3af mirror filter list
 	[[ $(NS=other filter_state 5) == on ]]
+}
+
+@test "without CAP_SYS_ADMIN targets are listed, and filters are not" {
+	less() { in_ns srv setpriv --bounding-set -all,+bpf,+net_admin,+perfmon --inh-caps -all "$BUILD/l3afctl" --bpffs "$BPFFS" "$@"; }
+	tap
+	[[ $(less --json mirror target list | jq -c '.[0] | [.name, .filters, .state]') == '["tap",0,"on"]' ]]
+	mirror filter add 1 dev s0 action accept
+	[[ $(less --json mirror target list | jq -c '.[0] | [.name, .filters, .state]') == '["tap",null,"on"]' ]]
+	[[ $(less --json mirror target show tap | jq -c .state) == '"on"' ]]
+	local words
+	for words in 'filter list' stats 'stats interval 10ms'; do
+		refuses 1 'l3afctl: s0: its filters are read and changed with CAP_SYS_ADMIN only: the kernel opens maps by their ids for nobody else' \
+			less mirror $words
+	done
 }
 
 @test "completion knows targets and interfaces" {

@@ -53,7 +53,7 @@ class Pings(threading.Thread):
             self.sent += 1
             if not self.one(self.sent & 0xffff):
                 self.lost += 1
-            time.sleep(0.0005)
+            time.sleep(0.002)
 
     def one(self, number):
         body = struct.pack("!BBHHH", 8, 0, 0, 4711, number)
@@ -71,28 +71,47 @@ class Pings(threading.Thread):
 
 pings = Pings()
 collector = socket_in("col", socket.AF_INET, socket.SOCK_DGRAM)
+collector.setsockopt(socket.SOL_SOCKET, 33, 1 << 22)  # SO_RCVBUFFORCE
 collector.bind(("0.0.0.0", 4789))
 client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 client.bind(("", 5000))
+client.connect(("10.77.0.1", 9))
 tokens = 0
 
 
-def mirrored(wait=0.05):
-    """The VNIs that a datagram to srv arrived with."""
+def arrived(wait):
+    """Frames in VXLAN, until nothing came for so long."""
+    collector.settimeout(wait)
+    try:
+        while True:
+            yield collector.recv(2048)
+    except (TimeoutError, BlockingIOError):
+        return
+
+
+def mirrored(wait=0.005):
+    """The VNIs that a datagram to srv arrived with. Nobody is at its port, as srv says once it went
+    through the chain."""
     global tokens
+    for _ in arrived(0):
+        pass
     tokens += 1
     token = b"token %d." % tokens
-    client.sendto(token, ("10.77.0.1", 9))
+    client.settimeout(2)
+    client.send(token)
+    try:
+        client.recv(64)
+    except ConnectionRefusedError:
+        pass
+    except TimeoutError:
+        sys.exit("a datagram to srv is lost")
     vnis, until = [], time.monotonic() + wait
-    while True:
-        collector.settimeout(max(until - time.monotonic(), 0.001))
-        try:
-            frame = collector.recv(2048)
-        except (TimeoutError, BlockingIOError):
-            return vnis
+    for frame in arrived(wait):
         if frame[31] == 17 and frame.endswith(token):
             vnis.append(int.from_bytes(frame[4:7], "big"))
-            until = min(until, time.monotonic() + 0.01)
+        if time.monotonic() > until:
+            break
+    return vnis
 
 
 def run(*words, may_fail=False):
@@ -117,7 +136,7 @@ def state():
     pins = sorted(os.listdir(f"{bpffs}/l3af/kf")) if os.path.isdir(f"{bpffs}/l3af/kf") else []
     look = [[{k: row[k] for k in KEPT if k in row} for row in part if row.get("name") or "number" in row]
             for part in rows]
-    return json.dumps([*look, pins, mirrored(0.3)])
+    return json.dumps([*look, pins, mirrored()])
 
 
 def settle(k):
@@ -132,7 +151,7 @@ def settle(k):
 def packets(k):
     if pings.lost:
         sys.exit(f"call {k}: {pings.lost} of {pings.sent} pings are lost")
-    for wait in 0.05, 1:
+    for wait in 0.005, 1:
         now = mirrored(wait)
         if now in shown:
             return
@@ -160,8 +179,9 @@ pings.start()
 def undo_all(k):
     for undo in commands[1:]:
         l3af(*undo)
-    if state() != before:
-        sys.exit(f"call {k}: not undone: {state()}, before {before}")
+    now = state()
+    if now != before:
+        sys.exit(f"call {k}: not undone: {now}, before {before}")
 
 
 def says(k, killed, now):
@@ -198,7 +218,7 @@ def sweep(k, every, last=1 << 30):
 if step == "last":
     end = sweep(1, 31)
     undo_all(end)
-    sweep(max(end - 70, 2), 1, end - 6)  # then there are munmap(2) and close(2)
+    sweep(max(end - 45, 2), 1, end - 6)  # then there are munmap(2) and close(2)
     l3af(*commands[0])
 else:
     sweep(1, 1 if step == "fail" else int(step))
