@@ -69,6 +69,7 @@ GUARDOBJ := $(foreach n,1 2 3,$(B)/tests/mirrorguard$(n).bpf.o)
 # Test programs: those on our library, those that need nothing of it, and the rest below
 LIBTESTS := \
 	benchlb \
+	benchmirror \
 	flow \
 	lbpkt \
 	lbring \

@@ -233,10 +233,12 @@ static __always_inline __u32 send(struct __sk_buff *skb, const struct seen *s, c
 		return MIRROR_STRAY;
 	if (t->encap == MIRROR_GUE && !(s->key.has & (MATCH_V4 | MATCH_V6)))
 		return MIRROR_NOT_IP;
-	headers = headers_of(skb, s);
-	job->headers = headers;
-	job->proto = s->key.proto;
-	job->snaplen = snaplen_of(skb, f, s, headers);
+	if (f->snaplen || t->cap || skb->gso_size) {
+		headers = headers_of(skb, s);
+		job->headers = headers;
+		job->proto = s->key.proto;
+		job->snaplen = snaplen_of(skb, f, s, headers);
+	}
 	if (t->cap && is_capped(st, t, wire_octets(skb, t, s, job, octets)))
 		return MIRROR_CAPPED;
 	ret = clone(skb, w, t, job);

@@ -39,13 +39,32 @@ static __always_inline __u32 inner_eth(const struct head *h)
 	       sizeof(struct vxlan);
 }
 
-/* TOS and length of the packet inside. */
-static __always_inline void ip_read(struct __sk_buff *skb, struct head *h)
+/* The inner Ethernet header, with its tags. */
+static __always_inline void eth_write(__u8 *to, const struct ethhdr *eth, const struct head *h)
 {
-	__be16 word[3];
+	const __u16 *from = (const void *)eth;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, word, sizeof(word)))
-		return;
+	for (int i = 0; i < ETH_ALEN; i++)
+		((__u16 *)to)[i] = from[i];
+	for (__u32 i = 0; i < 3 && i < h->tags; i++)
+		*(__u32 *)(to + 2 * ETH_ALEN + i * 4) = h->tag[i];
+	*(__be16 *)(to + 2 * ETH_ALEN + h->tags % 4 * 4) = h->type;
+}
+
+/* What the frame begins with, before anything is changed. Tags are out of it. */
+static __always_inline bool inner_read(struct __sk_buff *skb, struct mirror_way *w, struct head *h)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	const struct ethhdr *eth = data;
+	const __be16 *word = data + ETH_HLEN;
+
+	if ((void *)(eth + 1) > end)
+		return false;
+	h->type = eth->h_proto;
+	if (h->is_vxlan)
+		eth_write(w->head + inner_eth(h), eth, h);
+	if ((void *)(word + 3) > end)
+		return true;
 	if (h->type == bpf_htons(ETH_P_IP)) {
 		h->tos = bpf_ntohs(word[0]);
 		h->ip_len = bpf_ntohs(word[1]);
@@ -53,23 +72,6 @@ static __always_inline void ip_read(struct __sk_buff *skb, struct head *h)
 		h->tos = bpf_ntohs(word[0]) >> 4;
 		h->ip_len = word[2] ? sizeof(struct ipv6hdr) + bpf_ntohs(word[2]) : 0;
 	}
-}
-
-/* What the frame begins with, before anything is changed. Tags are out of it. */
-static __always_inline bool inner_read(struct __sk_buff *skb, struct mirror_way *w, struct head *h)
-{
-	__u32 at = inner_eth(h);
-
-	/* written over again where it is not VXLAN */
-	if (bpf_skb_load_bytes(skb, 0, w->head + at, ETH_HLEN))
-		return false;
-	h->type = *(__be16 *)(w->head + at + 2 * ETH_ALEN);
-	if (h->is_vxlan) {
-		for (__u32 i = 0; i < 3 && i < h->tags; i++)
-			*(__u32 *)(w->head + at + 2 * ETH_ALEN + i * 4) = h->tag[i];
-		*(__be16 *)(w->head + at + 2 * ETH_ALEN + h->tags % 4 * 4) = h->type;
-	}
-	ip_read(skb, h);
 	return true;
 }
 

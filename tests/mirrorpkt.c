@@ -32,26 +32,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "bpf/mirrorharness.h"
 #include "cleanup.h"
-#include "matcher.h"
-#include "mirror.h"
+#include "mirrorload.h"
 
 #define MTU 1500
 #define FRAME_MAX 70000
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5 /* Linux 6.2 */
 #endif
-
-static _Noreturn void die(const char *what)
-{
-	fprintf(stderr, "mirrorpkt: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
 
 static __u64 seed = 1;
 static unsigned any(unsigned n)
@@ -236,136 +228,14 @@ static struct places frame_make(const struct shape *s, struct frame *f, bool is_
 }
 
 /*
- * The programs.
+ * How they are run.
  */
-struct setting {
-	enum mirror_encap encap;
-	bool v6, is_checksum;
-	unsigned snaplen;
-};
-
 static struct {
-	struct bpf_object *mirror, *target, *harness;
-	struct mirror_config *config;
-	struct mirror_target *targets;
-	struct mirror_state *state;
-	struct mirror_set *set;
+	struct bpf_object *harness;
 	struct mirrorharness h;
-	int sets, stats, prog, around, data, capture;
-	unsigned ifindex, copy, cpus;
-	__u8 mac[6];
-} x;
-
-static int map_fd(struct bpf_object *obj, const char *name)
-{
-	int fd = bpf_object__find_map_fd_by_name(obj, name);
-
-	if (fd < 0)
-		die(name);
-	return fd;
-}
-
-static void *map_memory(int fd, size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	if (p == MAP_FAILED)
-		die("mmap");
-	return p;
-}
-
-static struct bpf_object *object_load(const char *dir, const char *name, struct bpf_object *maps_of)
-{
-	char path[256];
-	struct bpf_object *obj;
-	struct bpf_map *map;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	obj = bpf_object__open_file(path, NULL);
-	if (!obj)
-		die(path);
-	bpf_object__for_each_map(map, obj) {
-		int fd = maps_of ? bpf_object__find_map_fd_by_name(maps_of, bpf_map__name(map)) : -1;
-
-		if (fd >= 0 && bpf_map__reuse_fd(map, fd))
-			die(bpf_map__name(map));
-	}
-	if (bpf_object__load(obj))
-		die(path);
-	return obj;
-}
-
-static int set_map(const char *name, enum bpf_map_type type, __u32 size, __u32 n, __u32 flags)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = flags);
-	int fd = bpf_map_create(type, name, 4, size, n, &opts);
-
-	if (fd < 0)
-		die(name);
-	return fd;
-}
-
-static const struct match_rule *rule_get(int i, void *arg)
-{
-	(void)arg;
-	return &x.set->filter[i].rule;
-}
-
-static void maps_fill(void)
-{
-	__u32 zero = 0;
-
-	x.config = map_memory(map_fd(x.mirror, "config"), sizeof(*x.config));
-	x.targets = map_memory(map_fd(x.mirror, "targets"), 2 * MIRROR_TARGETS * sizeof(*x.targets));
-	x.state = map_memory(map_fd(x.mirror, "state"), MIRROR_TARGETS * sizeof(*x.state));
-	x.sets = set_map("set", BPF_MAP_TYPE_ARRAY, sizeof(struct mirror_set), 1, BPF_F_MMAPABLE);
-	x.stats = set_map("stat", BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(struct mirror_stat), MIRROR_FILTERS, 0);
-	x.set = map_memory(x.sets, sizeof(*x.set));
-	x.set->filter[0].number = 10;
-	x.set->filter[0].rule.directions = 3;
-	if (match_compile(rule_get, NULL, 1, &x.set->match))
-		die("match_compile");
-	if (bpf_map_update_elem(map_fd(x.mirror, "sets"), &zero, &x.sets, 0) ||
-	    bpf_map_update_elem(map_fd(x.mirror, "stats"), &zero, &x.stats, 0))
-		die("maps");
-	x.config->abi = MIRROR_ABI;
-	x.config->targets = 1;
-}
-
-/* Another copy each time, as the control plane does. */
-static void target_set(const struct setting *s)
-{
-	struct mirror_target *t = &x.targets[(x.copy ^= 1) * MIRROR_TARGETS];
-	__u32 v4 = htonl(0x0a420000), mapped = htonl(0xffff);
-
-	memset(t, 0, sizeof(*t));
-	t->ifindex = x.ifindex;
-	t->port = s->encap == MIRROR_GUE ? 6080 : 4789;
-	t->vni = 0x123456;
-	t->encap = (__u8)s->encap;
-	t->has_checksum = s->is_checksum;
-	if (s->v6) {
-		t->to[0] = t->source[0] = htonl(0xfd660000);
-		t->to[3] = htonl(2);
-		t->source[3] = htonl(1);
-	} else {
-		t->to[2] = t->source[2] = mapped;
-		t->to[3] = v4 | htonl(2);
-		t->source[3] = v4 | htonl(1);
-	}
-	__atomic_store_n(&x.config->which, x.copy, __ATOMIC_SEQ_CST);
-	x.set->filter[0].snaplen = (__u16)s->snaplen;
-}
-
-static void attach(struct bpf_object *obj, const char *prog, unsigned ifindex, enum bpf_tc_attach_point at)
-{
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = at);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(bpf_object__find_program_by_name(obj, prog)));
-	int err = bpf_tc_hook_create(&hook);
-
-	if ((err && err != -EEXIST) || bpf_tc_attach(&hook, &opts))
-		die(prog);
-}
+	int around, data, capture;
+	unsigned cpus;
+} y;
 
 /* A raw socket at an interface of another network namespace. */
 static int socket_in(const char *ns, const char *dev)
@@ -393,21 +263,17 @@ static void setup(const char *objects, const char *harness, const char *dev, con
 {
 	__u32 zero = 0;
 
-	x.cpus = (unsigned)libbpf_num_possible_cpus();
-	x.ifindex = if_nametoindex(dev);
-	x.mirror = object_load(objects, "mirror.bpf.o", NULL);
-	x.target = object_load(objects, "mirrortarget.bpf.o", x.mirror);
-	maps_fill();
-	x.prog = bpf_program__fd(bpf_object__find_program_by_name(x.mirror, "mirror"));
-	x.harness = bpf_object__open_file(harness, NULL);
-	if (!x.harness || bpf_object__load(x.harness))
+	y.cpus = (unsigned)libbpf_num_possible_cpus();
+	load(objects, if_nametoindex(dev));
+	y.harness = bpf_object__open_file(harness, NULL);
+	if (!y.harness || bpf_object__load(y.harness))
 		die(harness);
-	x.around = bpf_program__fd(bpf_object__find_program_by_name(x.harness, "around"));
-	x.data = map_fd(x.harness, ".data.harness");
-	if (bpf_map_update_elem(map_fd(x.harness, "next"), &zero, &x.prog, 0))
+	y.around = bpf_program__fd(bpf_object__find_program_by_name(y.harness, "around"));
+	y.data = map_fd(y.harness, ".data.harness");
+	if (bpf_map_update_elem(map_fd(y.harness, "next"), &zero, &x.prog, 0))
 		die("harness");
 	attach(x.target, "mirrortarget", x.ifindex, BPF_TC_EGRESS);
-	x.capture = socket_in(ns, peer);
+	y.capture = socket_in(ns, peer);
 }
 
 static struct mirror_stat stat_sum(int map)
@@ -418,7 +284,7 @@ static struct mirror_stat stat_sum(int map)
 
 	if (bpf_map_lookup_elem(map, &zero, v))
 		die("stats");
-	for (unsigned c = 0; c < x.cpus; c++)
+	for (unsigned c = 0; c < y.cpus; c++)
 		for (unsigned i = 0; i < sizeof(sum) / 8; i++)
 			((__u64 *)&sum)[i] += ((__u64 *)&v[c])[i];
 	return sum;
@@ -584,15 +450,15 @@ static bool frame_run(const struct frame *f, const struct shape *s)
 		    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
 	__u32 zero = 0;
 
-	x.h = (struct mirrorharness){ .is_tagged = s->is_hw, .proto = s->tags ? 0x88a8 : 0x8100, .tci = 0x6000 + 42 };
-	if (bpf_map_update_elem(x.data, &zero, &x.h, 0) || bpf_prog_test_run_opts(x.around, &o) ||
-	    bpf_map_lookup_elem(x.data, &zero, &x.h))
+	y.h = (struct mirrorharness){ .is_tagged = s->is_hw, .proto = s->tags ? 0x88a8 : 0x8100, .tci = 0x6000 + 42 };
+	if (bpf_map_update_elem(y.data, &zero, &y.h, 0) || bpf_prog_test_run_opts(y.around, &o) ||
+	    bpf_map_lookup_elem(y.data, &zero, &y.h))
 		die("BPF_PROG_TEST_RUN");
-	if ((int)x.h.verdict != -1)
-		return is_wrong("verdict %d", (int)x.h.verdict);
+	if ((int)y.h.verdict != -1)
+		return is_wrong("verdict %d", (int)y.h.verdict);
 	for (int i = 0; i < MIRROR_FIELDS; i++)
-		if (x.h.before[i] != x.h.after[i])
-			return is_wrong("field %d of the packet: %llx became %llx", i, x.h.before[i], x.h.after[i]);
+		if (y.h.before[i] != y.h.after[i])
+			return is_wrong("field %d of the packet: %llx became %llx", i, y.h.before[i], y.h.after[i]);
 	if (o.data_size_out != f->len || memcmp(out, f->at, f->len))
 		return is_wrong("the packet has changed");
 	return true;
@@ -649,7 +515,7 @@ static bool one(const struct setting *s, const struct shape *shape, const struct
 				return is_wrong("not sent: cause %d", i);
 		return is_wrong("not sent");
 	}
-	len = capture(x.capture, got, 1000);
+	len = capture(y.capture, got, 1000);
 	if (!len)
 		return is_wrong("nothing came");
 	if (after.sent_octets - before.sent_octets != len)
@@ -690,7 +556,7 @@ static void setting_try(const struct setting *s)
 	static const unsigned sizes[] = { 0, 1, 77, 1000, 1400, 1436, 1472 };
 
 	target_set(s);
-	clear(x.capture);
+	clear(y.capture);
 	for (enum kind kind = 0; kind < KINDS; kind++)
 		for (int v6 = 0; v6 < (kind < ARP ? 2 : 1); v6++)
 			for (unsigned tags = 0; tags < 4; tags++) {
@@ -837,7 +703,7 @@ static int fuzz(unsigned n)
 		}
 		if (after.sent == before.sent)
 			continue;
-		len = capture(x.capture, got, 1000);
+		len = capture(y.capture, got, 1000);
 		if (!len || !any_check(&s, &shape, &f, got, len)) {
 			if (!len)
 				is_wrong("nothing came");
@@ -915,7 +781,7 @@ static bool offload_check(const struct setting *s, const struct offload *o, bool
 		cut = most; /* datagrams do not get shorter: the first one is sent, as much of it as there is room */
 	data.len = 0;
 	memset(data.at, 0, sizeof(data.at));
-	while ((len = capture(x.capture, got, n && data.len >= o->data ? 5 : 1000))) {
+	while ((len = capture(y.capture, got, n && data.len >= o->data ? 5 : 1000))) {
 		if (n++ && cut)
 			return is_wrong("cut, and more than one");
 		if (!outer_check(s, got, len, 0, v6 ? 0x86dd : 0x0800, o->gso_size && !cut, &inner, &inner_len))
@@ -979,7 +845,7 @@ static int offload(const char *from, const char *ns, const char *peer)
 		unsigned l4 = shape.v6 ? 54 : 34;
 
 		target_set(&s);
-		clear(x.capture);
+		clear(y.capture);
 		clear(other);
 		frame_make(&shape, &frame, true);
 		offload_send(fd, o, &frame, l4);
