@@ -193,7 +193,8 @@ static void sent_cells(struct table *t, const char *to, const struct mirror_filt
 		table_str(t, "sample_by", "%s", mirror_sample_words[is_by_flow]);
 }
 
-static void fate_cells(struct table *t, const struct mirror_look_all *v, const struct mirror_look_place *p, int direction)
+static void fate_cells(struct table *t, const struct mirror_look_all *v, const struct mirror_look_place *p,
+		       int direction)
 {
 	const struct mirror_look_filter *f = p->found[direction] < 0 ? NULL : &v->filter[p->found[direction]];
 	const struct mirror_look_target *target = f && f->target >= 0 ? &v->target[f->target] : NULL;

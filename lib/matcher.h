@@ -14,7 +14,8 @@
  * Time, of N rules: N log N to sort the ends of ranges and prefixes; 257 N for flags; of addresses 16 N in
  * each of at most 33 levels; and N / 64 words of a bitmap for each interval, byte of flags and nibble of a
  * node, of which there are 4 N, 257 and 16 * 6 N at most. 1000 rules take 1 to 2 ms. */
-must_use int match_compile(const struct match_rule *(*rule)(int i, void *arg), void *arg, int n, struct match_set *set);
+must_use int match_compile(const struct match_rule *(*rule)(int i, void *arg), void *arg, int n,
+			   struct match_set *set);
 
 /* What of a rule a packet does not match. */
 enum match_part {

@@ -592,7 +592,9 @@ static int spoil(const char *bpffs, __u32 place)
  */
 #define ROUNDS 15
 enum packet { LAST, MISS, LATE, OTHER }; /* the last rule's; nobody's: dport; dst alone; protocol */
-static const char *const packet_words[] = { "hits the last rule", "misses by its port", "misses by its destination", "misses by its protocol" };
+static const char *const packet_words[] = {
+	"hits the last rule", "misses by its port", "misses by its destination", "misses by its protocol"
+};
 
 static void bench_addr(__u32 addr[4], bool is_v6, __u32 net, __u32 i, int *len)
 {
@@ -628,7 +630,9 @@ static __u64 half_at(const __u32 addr[4], int i)
 
 static struct match_key bench_key(const struct match_rule *r, enum packet packet)
 {
-	struct match_key k = { .sport = 40000, .dport = r->dport[0], .proto = r->proto, .flags = 0x10, .vlan = MATCH_NO_VLAN };
+	struct match_key k = {
+		.sport = 40000, .dport = r->dport[0], .proto = r->proto, .flags = 0x10, .vlan = MATCH_NO_VLAN,
+	};
 
 	k.has = (__u8)((r->version == 4 ? MATCH_V4 : MATCH_V6) | MATCH_PORTS | MATCH_FLAGS);
 	for (int i = 0; i < 2; i++) {

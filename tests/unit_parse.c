@@ -484,6 +484,28 @@ static void test_addr_port(void)
 	}
 }
 
+/* One end of a packet: port 0, none was given; -1: it is none. The same of hosts alone. */
+static void test_end(void)
+{
+	static const struct { const char *s; int port; bool is_host; } cases[] = {
+		{ "192.0.2.7:40000", 40000, true }, { "192.0.2.7", 0, true }, { "[2001:db8::7]:1", 1, true },
+		{ "2001:db8::7", 0, true }, { "2001:db8::7:1", 0, true }, { "[2001:db8::7]", 0, true },
+		{ "224.0.0.5", 0, false }, { "[ff02::1]:5353", 5353, false }, { "fe80::1", 0, false },
+		{ "255.255.255.255:67", 67, false }, { "0.0.0.0:68", 68, false }, { "127.0.0.1", 0, false },
+		{ "192.0.2.7:", -1, false }, { "192.0.2.7:0", -1, false }, { "192.0.2", -1, false }, { "", -1, false },
+		{ "[192.0.2.7]", -1, false }, { "fd77::1:80]", -1, false }, { "192.0.2.7:65536", -1, false },
+	};
+	struct addr a;
+	struct why why;
+	__u16 port;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_end(cases[i].s, &a, &port, &why), cases[i].port >= 0, &why, "end", cases[i].s);
+		check(cases[i].port < 0 || port == cases[i].port, "end", cases[i].s);
+		outcome(parse_host_port(cases[i].s, &a, &port, &why), cases[i].is_host, &why, "host and port", cases[i].s);
+	}
+}
+
 static void test_host(void)
 {
 	static const struct { const char *s; bool is_good; } cases[] = {
@@ -589,6 +611,7 @@ int main(void)
 	test_endpoint();
 	test_vip();
 	test_addr_port();
+	test_end();
 	test_host();
 	test_mac();
 	test_garbage();
