@@ -111,7 +111,7 @@ static __always_inline bool is_sampled_out(const struct mirror_filter *f, __u32 
 static __always_inline __u64 wire_octets(struct __sk_buff *skb, const struct mirror_target *t, const struct seen *s,
 					 const struct mirror_job *job, __u32 octets)
 {
-	__u32 outer = (t->to[0] | t->to[1] ? 40 : 20) + 8 + (t->encap == MIRROR_GUE ? 4 : 8 + ETH_HLEN), segs = 1;
+	__u32 outer = (t->to[0] | t->to[1] ? 40 : 20) + 8 + (t->encap == MIRROR_VXLAN ? 8 + ETH_HLEN : t->variant ? 0 : 4), segs = 1;
 
 	if (job->snaplen && job->snaplen < octets)
 		return job->snaplen + outer;
@@ -278,16 +278,25 @@ __noinline int filtered(struct __sk_buff *skb, struct seen *s, struct mirror_fil
 	return 0;
 }
 
-/* What is not plain. */
-__noinline int see_odd(struct __sk_buff *skb, struct seen *s)
+/* What is not plain: as far as its linear part goes. PKT_*. */
+__noinline int see_once(struct __sk_buff *skb, struct seen *s)
 {
 	struct pkt p;
 
 	if (!s)
 		return 0;
-	pkt_parse_skb(skb, &p);
+	pkt_parse_once(skb, &p, false);
 	see(&p, (void *)(long)skb->data, (void *)(long)skb->data_end, s);
-	return 0;
+	return p.flags;
+}
+
+/* As pkt_parse_skb(), which the verifier would follow twice. */
+static __always_inline void see_odd(struct __sk_buff *skb, struct seen *s)
+{
+	if (!(see_once(skb, s) & PKT_SHORT) || skb->len <= skb->data_end - skb->data)
+		return;
+	bpf_skb_pull_data(skb, skb->len < PKT_PULL ? skb->len : PKT_PULL);
+	see_once(skb, s);
 }
 
 SEC("tc")

@@ -45,8 +45,10 @@ struct mirror_config {
 	__u32 abi;            /* MIRROR_ABI */
 	__u32 which;          /* bit t: the copy of target t that is in use, targets[t + 16 * bit] */
 	__u32 targets;        /* bit t: target t is there */
-	__u32 is_changing;    /* of user space: targets are being changed; who finds it set completes that */
-	__u32 reserved[12];
+	__u32 reserved;
+	__u64 changing;       /* of user space: the network namespace whose targets are being changed;
+			       * who finds it set there completes that */
+	__u32 reserved2[10];
 };
 
 struct mirror_place {
@@ -54,7 +56,7 @@ struct mirror_place {
 	__u64 since;          /* CLOCK_REALTIME, seconds; 0: the place is not used */
 	__u32 ifindex;
 	__u8 is_cookie;
-	__u8 is_changing;     /* of user space, as in mirror_config */
+	__u8 is_changing;     /* of user space: as mirror_config.changing */
 	__u8 reserved[2];
 	char name[16];        /* the interface's, when the first filter was added */
 	__u32 reserved2[6];
@@ -99,7 +101,8 @@ struct mirror_target {
 	__u64 cap_ps;         /* picoseconds per octet: what the program reckons with */
 	char dev[16];         /* the interface's name when the target was added */
 	__u8 mac[6];          /* the interface's own */
-	__u8 reserved[18];
+	__u8 variant;         /* of GUE: 0, or 1: no header of its own (bpf/gue.h) */
+	__u8 reserved[17];
 };
 
 /* Written by packets. */

@@ -18,7 +18,7 @@ struct head {
 	__be16 type;       /* EtherType behind them */
 	__u8 tos;
 	__u32 ip_len;      /* what the IP header says; 0: nothing */
-	bool is_v6, is_vxlan, has_hop;
+	bool is_v6, is_vxlan, is_bare /* GUE without a header */, has_hop;
 };
 
 struct vxlan {
@@ -29,7 +29,7 @@ struct vxlan {
 static __always_inline __u32 head_len(const struct head *h)
 {
 	return ETH_HLEN + (h->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + sizeof(struct udphdr) +
-	       (h->is_vxlan ? sizeof(struct vxlan) + ETH_HLEN + h->tags * 4 : sizeof(struct gue));
+	       (h->is_vxlan ? sizeof(struct vxlan) + ETH_HLEN + h->tags * 4 : h->is_bare ? 0 : sizeof(struct gue));
 }
 
 /* Where the inner Ethernet header is in the outer one. */
@@ -83,7 +83,7 @@ static __always_inline void tunnel_write(void *to, const struct mirror_target *t
 	if (h->is_vxlan) {
 		vxlan->flags = bpf_htonl(0x08000000); /* RFC 7348: the VNI is valid */
 		vxlan->vni = bpf_htonl(t->vni << 8);
-	} else {
+	} else if (!h->is_bare) {
 		*gue = (struct gue){ .proto = h->type == bpf_htons(ETH_P_IP) ? IPPROTO_IPIP : IPPROTO_IPV6 };
 	}
 }

@@ -235,7 +235,7 @@ static __always_inline int leave(struct __sk_buff *skb, struct mirror_way *w, co
 
 static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way *w, const struct mirror_target *t)
 {
-	struct head h = { .is_v6 = t->to[0] | t->to[1], .is_vxlan = t->encap == MIRROR_VXLAN };
+	struct head h = { .is_v6 = t->to[0] | t->to[1], .is_vxlan = t->encap == MIRROR_VXLAN, .is_bare = t->variant };
 	__u64 flags, more;
 	long err;
 

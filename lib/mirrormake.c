@@ -371,6 +371,19 @@ static int place_settle(const struct run *run, struct mirror *m, int place)
 	return err ? mirror_fail(err, p->name) : 0;
 }
 
+static int targets_settle(const struct run *run, struct mirror *m)
+{
+	int err = mirror_target_members_settle(run, m), left;
+
+	if (err)
+		return err;
+	left = mirror_target_copies_settle(m);
+	if (left)
+		return fail_errno(left, "kf/" MIRROR_KF ": cannot complete what a killed run began");
+	m->config->changing = 0;
+	return 0;
+}
+
 int mirror_settle(const struct run *run, struct mirror *m)
 {
 	auto_silence struct mirror_silence silent = { .changes = NULL };
@@ -380,11 +393,8 @@ int mirror_settle(const struct run *run, struct mirror *m)
 	if (err)
 		return fail_errno(err, "this network namespace");
 	err = mirror_silence(run, &silent);
-	if (!err && m->config->is_changing) {
-		err = mirror_target_members_settle(&silent.run, m);
-		if (!err)
-			m->config->is_changing = 0;
-	}
+	if (!err && m->config->changing == here.id)
+		err = targets_settle(&silent.run, m);
 	for (int i = 0; !err && i < MIRROR_PLACES; i++)
 		if (m->place[i].since && m->place[i].is_changing && m->place[i].netns == here.id)
 			err = place_settle(&silent.run, m, i);
@@ -436,18 +446,16 @@ int mirrortarget_prepare(const struct bpffs *b, const char *instance, struct bpf
 int mirrortarget_leave(const struct bpffs *b, const char *instance, const struct chain_id *at)
 {
 	auto_mirror struct mirror m = MIRROR_INIT;
-	bool is_one = false;
 	int ret = strcmp(instance, MIRROR_KF) ? 0 : mirror_map(b, true, &m);
 
-	for (int i = 0; ret == 1 && i < MIRROR_TARGETS; i++) {
+	if (ret <= 0)
+		return ret;
+	for (int i = 0; i < MIRROR_TARGETS; i++) {
 		const struct mirror_target *t = mirror_target_get(&m, i);
 
-		if (!t || t->netns != at->netns.id || t->ifindex != (__u32)at->iface.index)
-			continue;
-		__atomic_store_n(&m.state[i].is_stray, 1, __ATOMIC_SEQ_CST);
-		is_one = true;
+		if (t && t->netns == at->netns.id && t->ifindex == (__u32)at->iface.index)
+			__atomic_store_n(&m.state[i].is_stray, 1, __ATOMIC_SEQ_CST);
 	}
-	if (is_one) /* clones that are on their way still meet it */
-		ret = root_grace();
-	return ret < 0 ? fail_errno(ret, "%s: its targets", at->iface.name) : 0;
+	ret = root_grace(); /* clones that are on their way still meet it */
+	return ret ? fail_errno(ret, "%s: its targets", at->iface.name) : 0;
 }

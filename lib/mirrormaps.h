@@ -58,6 +58,8 @@ must_use int mirror_members_set(const struct run *run, const struct mirror *m, c
 must_use int mirror_target_member(const struct run *run, const struct mirror *m, const struct iface *dev, bool is_in);
 /* It is in the chain of no interface of this network namespace that has no target. */
 must_use int mirror_target_members_settle(const struct run *run, const struct mirror *m);
+/* The copy of each target that is not in use becomes as the one that is. */
+must_use int mirror_target_copies_settle(struct mirror *m);
 /* Is there a target by this interface, except (-1: none)? */
 bool mirror_has_target(const struct mirror *m, const struct netns *ns, __u32 ifindex, int except);
 

@@ -249,9 +249,9 @@ static void note(const struct run *run, const struct mirror_target *now, const s
 /*
  * Making it so.
  */
-static void changing(struct mirror *m, bool is)
+static void changing(struct mirror *m, const struct netns *here, bool is)
 {
-	__atomic_store_n(&m->config->is_changing, is, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&m->config->changing, is ? here->id : 0, __ATOMIC_SEQ_CST);
 }
 
 /* Out of the chain of an interface by which nothing is sent any more. */
@@ -265,22 +265,39 @@ static int leave(const struct run *run, const struct mirror *m, const struct net
 	return mirror_has_target(m, here, ifindex, except) ? 0 : mirror_target_member(run, m, &dev, false);
 }
 
-/* Packets see the copy from now on: one store. */
-static int write_copy(struct mirror *m, int number, const struct mirror_target *t)
+static struct mirror_target *copy_of(struct mirror *m, int number, bool which)
+{
+	return &m->target[number + (which ? MIRROR_TARGETS : 0)];
+}
+
+/* Packets see it from now on: one store. Outside of changes both copies are the same. */
+static void write_copy(struct mirror *m, int number, const struct mirror_target *t)
 {
 	__u32 bit = 1U << number;
-	bool is_new = !(m->config->targets & bit);
-	bool which = !(m->config->which & bit);
-	int err = root_grace(); /* no packet reads the copy from the last time */
+	bool which = m->config->which & bit;
 
-	if (err)
-		return fail_errno(err, "target %s", t->name);
-	m->target[number + (which ? MIRROR_TARGETS : 0)] = *t;
-	if (is_new)
-		memset(&m->state[number], 0, sizeof(m->state[number]));
-	__atomic_xor_fetch(&m->config->which, bit, __ATOMIC_SEQ_CST);
+	*copy_of(m, number, !which) = *t;
+	if (m->config->targets & bit) {
+		__atomic_xor_fetch(&m->config->which, bit, __ATOMIC_SEQ_CST);
+		return;
+	}
+	*copy_of(m, number, which) = *t;
+	memset(&m->state[number], 0, sizeof(m->state[number]));
 	__atomic_or_fetch(&m->config->targets, bit, __ATOMIC_SEQ_CST);
-	return 0;
+}
+
+/* Once no packet reads the copies that are not in use. */
+int mirror_target_copies_settle(struct mirror *m)
+{
+	int err = root_grace();
+
+	for (int i = 0; !err && i < MIRROR_TARGETS; i++)
+		if (m->config->targets >> i & 1) {
+			bool which = m->config->which >> i & 1;
+
+			*copy_of(m, i, !which) = *copy_of(m, i, which);
+		}
+	return err;
 }
 
 static int target_write(const struct run *run, struct mirror *m, int number, const struct mirror_target *now,
@@ -290,35 +307,39 @@ static int target_write(const struct run *run, struct mirror *m, int number, con
 	int err;
 
 	if (!run->dry_run) {
-		changing(m, true);
+		changing(m, here, true);
 		err = now ? 0 : mirror_stat_zero(m->sent, (__u32)number);
 		if (err)
 			return fail_errno(err, "target %s", t->name);
 	}
 	err = mirror_target_member(run, m, dev, true);
 	if (!err && !run->dry_run && (!now || memcmp(now, t, sizeof(*t))))
-		err = write_copy(m, number, t);
-	if (!err && before != t->ifindex)
+		write_copy(m, number, t);
+	if (!err && before != t->ifindex) {
 		err = leave(run, m, here, before, number);
+		if (err && !run->dry_run) /* the copy that was */
+			__atomic_xor_fetch(&m->config->which, 1U << number, __ATOMIC_SEQ_CST);
+	}
 	if (err || run->dry_run)
 		return err;
 	__atomic_store_n(&m->state[number].is_stray, 0, __ATOMIC_SEQ_CST);
-	changing(m, false);
+	if (!mirror_target_copies_settle(m)) /* or else the next change does it */
+		changing(m, here, false);
 	return 0;
 }
 
 /* After a failure: nothing of the attempt stays; what cannot be undone now, the next change undoes. */
-static void undo(const struct run *run, struct mirror *m)
+static void undo(const struct run *run, struct mirror *m, const struct netns *here)
 {
 	auto_silence struct mirror_silence silent = { .changes = NULL };
 
 	if (run->dry_run || !m->config || mirror_silence(run, &silent))
 		return;
-	if (!mirror_target_members_settle(&silent.run, m)) {
-		changing(m, false);
-		if (mirror_remove_unused(run, m))
-			warn("kf/" MIRROR_KF " was made and stays");
-	}
+	if (mirror_target_members_settle(&silent.run, m) || mirror_target_copies_settle(m))
+		return;
+	changing(m, here, false);
+	if (mirror_remove_unused(run, m))
+		warn("kf/" MIRROR_KF " was made and stays");
 }
 
 static int number_new(const struct mirror *m)
@@ -377,7 +398,7 @@ static int add(const struct run *run, const struct bpffs *b, const struct mirror
 	if (!err)
 		err = target_write(run, m, number, now, &t, &dev, &here);
 	if (err)
-		undo(run, m);
+		undo(run, m, &here);
 	return err;
 }
 
@@ -452,12 +473,16 @@ int mirror_target_remove(const struct run *run, const struct bpffs *b, const cha
 	ifindex = mirror_target_get(&m, number)->ifindex;
 	change_add(run->changes, '-', "mirror target", name);
 	if (!run->dry_run) {
-		changing(&m, true);
+		changing(&m, &here, true);
 		__atomic_and_fetch(&m.config->targets, ~(1U << number), __ATOMIC_SEQ_CST);
 	}
 	err = leave(run, &m, &here, ifindex, number);
+	if (err && !run->dry_run) {
+		__atomic_or_fetch(&m.config->targets, 1U << number, __ATOMIC_SEQ_CST);
+		changing(&m, &here, false);
+	}
 	if (err || run->dry_run)
 		return err;
-	changing(&m, false);
+	changing(&m, &here, false);
 	return mirror_remove_unused(run, &m);
 }

@@ -27,6 +27,7 @@ struct setting {
 	enum mirror_encap encap;
 	bool v6, is_checksum;
 	unsigned snaplen;
+	unsigned variant;     /* of GUE */
 };
 
 static struct {
@@ -102,7 +103,7 @@ static void maps_fill(void)
 	x.targets = map_memory(map_fd(x.mirror, "targets"), 2 * MIRROR_TARGETS * sizeof(*x.targets));
 	x.state = map_memory(map_fd(x.mirror, "state"), MIRROR_TARGETS * sizeof(*x.state));
 	x.sets = set_map("set", BPF_MAP_TYPE_ARRAY, sizeof(struct mirror_set), 1, BPF_F_MMAPABLE);
-	x.stats = set_map("stat", BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(struct mirror_stat), MIRROR_FILTERS, 0);
+	x.stats = set_map("stat", BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(struct mirror_stat), MIRROR_STATS, 0);
 	x.set = map_memory(x.sets, sizeof(*x.set));
 	x.set->filter[0].number = 10;
 	x.set->filter[0].rule.directions = 3;
@@ -113,6 +114,12 @@ static void maps_fill(void)
 		die("maps");
 	x.config->abi = MIRROR_ABI;
 	x.config->targets = 1;
+}
+
+/* Octets between UDP and what is inside. */
+static inline unsigned tunnel_len(const struct setting *s)
+{
+	return s->encap == MIRROR_VXLAN ? 8 : s->variant ? 0 : 4;
 }
 
 /* Another copy each time, as the control plane does. */
@@ -126,6 +133,7 @@ static void target_set(const struct setting *s)
 	t->port = s->encap == MIRROR_GUE ? 6080 : 4789;
 	t->vni = 0x123456;
 	t->encap = (__u8)s->encap;
+	t->variant = (__u8)s->variant;
 	t->has_checksum = s->is_checksum;
 	if (s->v6) {
 		t->to[0] = t->source[0] = htonl(0xfd660000);

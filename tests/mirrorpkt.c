@@ -370,7 +370,7 @@ static void clear(int fd)
 static bool outer_check(const struct setting *s, const __u8 *f, unsigned len, unsigned tos, unsigned ethertype,
 			bool is_segment, const __u8 **inner, unsigned *inner_len)
 {
-	unsigned ip = s->v6 ? 40 : 20, room = 14 + ip + 8 + (s->encap == MIRROR_GUE ? 4 : 8), udp_len;
+	unsigned ip = s->v6 ? 40 : 20, room = 14 + ip + 8 + tunnel_len(s), udp_len;
 	const __u8 *l3 = f + 14, *udp = l3 + ip, *tunnel = udp + 8;
 	__u32 sum;
 
@@ -404,7 +404,8 @@ static bool outer_check(const struct setting *s, const __u8 *f, unsigned len, un
 		return is_wrong("checksum of UDP");
 	if (s->is_checksum && !get16(udp + 6) && !is_segment)
 		return is_wrong("no checksum of UDP");
-	if (s->encap == MIRROR_GUE ? tunnel[0] || tunnel[1] != (ethertype == 0x0800 ? 4 : 41) || tunnel[2] || tunnel[3]
+	if (s->variant ? tunnel[0] >> 4 != (ethertype == 0x0800 ? 4 : 6) :
+	    s->encap == MIRROR_GUE ? tunnel[0] || tunnel[1] != (ethertype == 0x0800 ? 4 : 41) || tunnel[2] || tunnel[3]
 				   : memcmp(tunnel, "\x08\0\0\0\x12\x34\x56\0", 8))
 		return is_wrong("tunnel header");
 	*inner = f + room;
@@ -415,7 +416,7 @@ static bool outer_check(const struct setting *s, const __u8 *f, unsigned len, un
 /* What is sent of a frame: so many octets of it, tags in place. */
 static unsigned sent_len(const struct setting *s, const struct places *p, unsigned len)
 {
-	unsigned overhead = (s->v6 ? 40 : 20) + 8 + (s->encap == MIRROR_GUE ? 4 : 8), keep = len, max;
+	unsigned overhead = (s->v6 ? 40 : 20) + 8 + tunnel_len(s), keep = len, max;
 
 	if (s->snaplen == MIRROR_HEADERS)
 		keep = p->headers ? p->headers : 64;
@@ -529,7 +530,7 @@ static bool one(const struct setting *s, const struct shape *shape, const struct
 static void fails(const struct setting *s, const struct shape *shape, const struct frame *f)
 {
 	printf("%s; %s over %s checksum %d snaplen %u: %s%s hw %d tags %u opts %u ext %u frag %u data %u pad %u short %u\n", wrong,
-	       s->encap == MIRROR_GUE ? "gue" : "vxlan", s->v6 ? "v6" : "v4", s->is_checksum, s->snaplen,
+	       s->encap == MIRROR_VXLAN ? "vxlan" : s->variant ? "gue variant 1" : "gue", s->v6 ? "v6" : "v4", s->is_checksum, s->snaplen,
 	       shape->v6 ? "v6 " : "", kind_words[shape->kind], shape->is_hw, shape->tags, shape->opts, shape->ext,
 	       shape->frag, shape->data, shape->pad, shape->short_by);
 	show("frame", f->at, f->len);
@@ -591,9 +592,9 @@ static int matrix(void)
 	static const unsigned snaplens[] = { 0, 64, 96, 200, MIRROR_HEADERS };
 	struct mirror_stat st;
 
-	for (unsigned i = 0; i < 8; i++)
+	for (unsigned i = 0; i < 12; i++)
 		for (unsigned k = 0; k < sizeof(snaplens) / sizeof(snaplens[0]); k++) {
-			struct setting s = { i & 1 ? MIRROR_VXLAN : MIRROR_GUE, i >> 1 & 1, i >> 2 & 1, snaplens[k] };
+			struct setting s = { i / 4 ? MIRROR_GUE : MIRROR_VXLAN, i & 1, i >> 1 & 1, snaplens[k], i / 4 == 1 };
 
 			setting_try(&s);
 		}
@@ -690,7 +691,8 @@ static int fuzz(unsigned n)
 
 		if (!(i & 255)) {
 			s = (struct setting){ any(2) ? MIRROR_VXLAN : MIRROR_GUE, any(2), any(2),
-					      any(3) ? any(2) ? 0 : 64 + any(1400) : MIRROR_HEADERS };
+					      any(3) ? any(2) ? 0 : 64 + any(1400) : MIRROR_HEADERS, 0 };
+			s.variant = s.encap == MIRROR_GUE && any(2);
 			target_set(&s);
 		}
 		if (!frame_run(&f, &shape))
@@ -724,8 +726,8 @@ struct offload {
 	unsigned data, gso_size;
 };
 
-/* field: of the checksum, from l4 on */
-static void offload_send(int fd, const struct offload *o, const struct frame *f, unsigned l4)
+/* False: this kernel does not take it. */
+static bool offload_send(int fd, const struct offload *o, const struct frame *f, unsigned l4)
 {
 	struct virtio_net_hdr h = {
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
@@ -739,8 +741,12 @@ static void offload_send(int fd, const struct offload *o, const struct frame *f,
 	if (o->gso_size)
 		h.gso_type = o->kind == UDP ? VIRTIO_NET_HDR_GSO_UDP_L4 :
 			     get16(f->at + 12) == 0x86dd ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
-	if (writev(fd, v, 2) != (ssize_t)(sizeof(h) + f->len))
-		die("send");
+	if (writev(fd, v, 2) == (ssize_t)(sizeof(h) + f->len))
+		return true;
+	/* before Linux 6.2 */
+	if (errno == EINVAL && h.gso_type == VIRTIO_NET_HDR_GSO_UDP_L4)
+		return false;
+	die("send");
 }
 
 /* Is what is caught a whole, sound packet? Its payload to where it belongs in data. */
@@ -772,7 +778,7 @@ static bool offload_check(const struct setting *s, const struct offload *o, bool
 	static __u8 got[FRAME_MAX];
 	static struct frame data;
 	unsigned n = 0, len, head = o->kind == TCP ? 24 : 8, inner_len;
-	unsigned most = 14 + MTU - (s->v6 ? 40 : 20) - 8 - (s->encap == MIRROR_GUE ? 4 : 8 + 14), cut = 0;
+	unsigned most = 14 + MTU - (s->v6 ? 40 : 20) - 8 - tunnel_len(s) - (s->encap == MIRROR_GUE ? 0 : 14), cut = 0;
 	const __u8 *inner;
 
 	if (s->snaplen)
@@ -838,17 +844,19 @@ static int offload(const char *from, const char *ns, const char *peer)
 	if (fd < 0 || bind(fd, (void *)&at, sizeof(at)) || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one_, sizeof(one_)))
 		die(from);
 	attach(x.mirror, "mirror", (unsigned)at.sll_ifindex, BPF_TC_EGRESS);
-	for (unsigned i = 0; i < 8 * 3 * 2 * sizeof(offloads) / sizeof(offloads[0]); i++) {
-		const struct offload *o = &offloads[i / 48];
-		struct setting s = { i & 1 ? MIRROR_VXLAN : MIRROR_GUE, i >> 1 & 1, i >> 2 & 1, snaplens[i / 16 % 3] };
-		struct shape shape = { .kind = o->kind, .v6 = i >> 3 & 1, .data = o->data };
+	for (unsigned i = 0; i < 8 * 3 * 3 * sizeof(offloads) / sizeof(offloads[0]); i++) {
+		const struct offload *o = &offloads[i / 72];
+		unsigned encap = i / 24 % 3;
+		struct setting s = { encap ? MIRROR_GUE : MIRROR_VXLAN, i & 1, i >> 1 & 1, snaplens[i / 8 % 3], encap == 1 };
+		struct shape shape = { .kind = o->kind, .v6 = i >> 2 & 1, .data = o->data };
 		unsigned l4 = shape.v6 ? 54 : 34;
 
 		target_set(&s);
 		clear(y.capture);
 		clear(other);
 		frame_make(&shape, &frame, true);
-		offload_send(fd, o, &frame, l4);
+		if (!offload_send(fd, o, &frame, l4))
+			continue;
 		cases++;
 		if (!original_check(other, o, shape.v6, &frame, l4) || !offload_check(&s, o, shape.v6, &frame, l4)) {
 			printf("segments of %u: ", o->gso_size);

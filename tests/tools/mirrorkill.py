@@ -5,7 +5,7 @@ mirrorkill.py TOOLS L3AFCTL BPFFS STEP WORD... [-- WORD...]...
 
 Runs in cli; l3afctl runs in the network namespace srv, VXLAN arrives in col. The first command is killed
 at every STEP-th system call, the others undo it; STEP last: at each of those near the end that
-change anything, and at every 31st of all; STEP fail: in turn each of its bpf(2) returns an error, and its
+change anything, and at every 41st of all; STEP failN: in turn each N-th of its bpf(2) returns an error, and its
 exit status says what there is then. After each kill a datagram to srv is mirrored as before, or as the
 command makes it; after the next command listings say the same of all. Meanwhile srv answers every
 ping.
@@ -21,7 +21,7 @@ import threading
 import time
 
 tools, binary, bpffs, step = sys.argv[1:5]
-how = "fail" if step == "fail" else "call"
+how = "fail" if step.startswith("fail") else "call"
 commands = [[]]
 for word in sys.argv[5:]:
     commands[-1].append(word) if word != "--" else commands.append([])
@@ -216,15 +216,15 @@ def sweep(k, every, last=1 << 30):
 
 
 if step == "last":
-    end = sweep(1, 31)
+    end = sweep(1, 41)
     undo_all(end)
-    sweep(max(end - 45, 2), 1, end - 6)  # then there are munmap(2) and close(2)
+    sweep(max(end - 40, 2), 1, end - 6)  # then there are munmap(2) and close(2)
     l3af(*commands[0])
 else:
-    sweep(1, 1 if step == "fail" else int(step))
+    sweep(1, int(step.removeprefix("fail")))
 packets("last")
 pings.is_over = True
-if state() != after or not olds or not news and step in ("last", "fail"):
+if state() != after or not olds or not news and not step.isdigit():
     sys.exit(f"{olds} times before, {news} times after, at the end {state()}, wanted {after}")
 print(f"{' '.join(commands[0])}: {how} at {olds + news} system calls, {olds} times the old state, {news} times "
       f"the new; {pings.sent} pings, 0 lost")
