@@ -96,12 +96,17 @@ static int plan_encap(const struct mirror_target_want *w, struct mirror_target *
 
 	if (w->has_encap && (is_new || t->encap != w->encap)) {
 		t->encap = (__u8)w->encap;
+		t->variant = 0;
 		t->vni = w->encap == MIRROR_VXLAN ? VNI_DEFAULT : 0;
 		if (has_default_port)
 			t->port = port_of(t->encap);
 	}
 	if (w->has_port)
 		t->port = w->port;
+	if (w->has_variant && t->encap != MIRROR_GUE)
+		return fail(-E_USAGE, "variant %u: goes with encap gue only", w->variant);
+	if (w->has_variant)
+		t->variant = w->variant;
 	if (w->has_vni && t->encap != MIRROR_VXLAN)
 		return fail(-E_USAGE, "vni %u: goes with encap vxlan only", w->vni);
 	if (w->has_vni)
@@ -195,6 +200,12 @@ static const char *encap_text(const struct mirror_target *t, char buf[MIRROR_TEX
 	return mirror_encap_words[t->encap];
 }
 
+static const char *variant_text(const struct mirror_target *t, char buf[MIRROR_TEXT])
+{
+	(void)buf;
+	return t->variant ? "1" : "0";
+}
+
 static const char *vni_text(const struct mirror_target *t, char buf[MIRROR_TEXT])
 {
 	snprintf(buf, MIRROR_TEXT, "%u", t->vni);
@@ -220,7 +231,8 @@ static const char *mac_text(const struct mirror_target *t, char buf[MIRROR_TEXT]
 }
 
 static const struct field fields[] = {
-	{ "dev", dev_text }, { "mac", mac_text }, { "to", mirror_format_to }, { "encap", encap_text }, { "vni", vni_text },
+	{ "dev", dev_text }, { "mac", mac_text }, { "to", mirror_format_to }, { "encap", encap_text },
+	{ "variant", variant_text }, { "vni", vni_text },
 	{ "source", mirror_format_source }, { "gateway", mirror_format_gateway }, { "cap", mirror_format_cap },
 	{ "udp-csum", checksum_text },
 };
@@ -236,6 +248,8 @@ static void note(const struct run *run, const struct mirror_target *now, const s
 		const char *is = now ? fields[i].text(now, a) : NULL, *will_be = fields[i].text(t, b);
 
 		if (fields[i].text == mac_text && (!now || now->ifindex != t->ifindex))
+			continue;
+		if (!now && !t->variant && fields[i].text == variant_text)
 			continue;
 		if (!now && will_be)
 			change_str(run->changes, fields[i].key, "%s", will_be);

@@ -93,15 +93,18 @@ PLUS_F='+ mirror filter 10 dev s0 direction both action accept to t1
 	dry '~ mirror target t1 to 10.78.0.3:4790 -> 10.78.0.2:4790' target add t1 to 10.78.0.2
 	dry '~ mirror target t1 udp-csum on -> off' target add t1 udp-csum off
 	dry '~ mirror target t1 encap vxlan -> gue vni 16777215 -> none' target add t1 encap gue
+	dry '~ mirror target t1 variant 0 -> 1' target add t1 variant 1
 	dry '~ mirror target t1 to 10.78.0.2:4790 -> 10.78.0.2:6080' target add t1 to 10.78.0.2:6080
-	dry '~ mirror target t1 to 10.78.0.2:6080 -> 10.78.0.2:4789 encap gue -> vxlan vni none -> 1' target add t1 encap vxlan
+	dry '~ mirror target t1 to 10.78.0.2:6080 -> 10.78.0.2:4789 encap gue -> vxlan variant 1 -> 0 vni none -> 1' target add t1 encap vxlan
 	dry '~ mirror target t1 to 10.78.0.2:4789 -> [fd78::2]:4789 source 10.78.0.7 -> fd78::1 udp-csum off -> on' target add t1 to fd78::2
 }
 @test "target add: defaults of GUE and of IPv6" {
 	does '+ mirror target g dev m0 to 10.78.0.2:6080 encap gue source 10.78.0.1 gateway auto cap none udp-csum off
 + chain mirrortarget dev m0 hook tc-egress position 1 engine tcx' l3af mirror target add g dev m0 to 10.78.0.2 encap gue
 	does '+ mirror target h dev m0 to [fd78::2]:99 encap gue source fd78::1 gateway auto cap none udp-csum on' \
-		l3af mirror target add h dev m0 to [fd78::2]:99 encap gue
+		l3af mirror target add h dev m0 to '[fd78::2]:99' encap gue
+	does '+ mirror target i dev m0 to 10.78.0.2:6080 encap gue variant 1 source 10.78.0.1 gateway auto cap none udp-csum off' \
+		l3af mirror target add i dev m0 to 10.78.0.2 encap gue variant 1
 }
 @test "target add: another interface: its chain is made, the other one's member goes with its last target" {
 	in_ns srv ip link add m1 type veth peer name m2
@@ -138,6 +141,7 @@ PLUS_F='+ mirror filter 10 dev s0 direction both action accept to t1
 	refuses 2 "l3afctl: to 10.77.0.1: is an address of this host, of s0; mirrored packets go to another one" \
 		l3af mirror target add t1 dev m0 to 10.77.0.1 encap gue
 	refuses 2 "l3afctl: vni 7: goes with encap vxlan only" l3af mirror target add t1 dev m0 to 10.78.0.2 encap gue vni 7
+	refuses 2 "l3afctl: variant 1: goes with encap gue only" l3af mirror $T variant 1
 	refuses 2 "l3afctl: source fd78::1: is not of the IP version of the collector" \
 		l3af mirror $T source fd78::1
 	in_ns srv ip link add x0 type veth peer name x1
@@ -146,7 +150,7 @@ PLUS_F='+ mirror filter 10 dev s0 direction both action accept to t1
 	refuses 1 "l3afctl: lo: is no Ethernet interface, mirrored packets cannot be sent there" \
 		l3af mirror target add t1 dev lo to 10.78.0.2 encap gue
 	refuses 2 "l3afctl: mirror target add: dev: m9 is not an interface of this network namespace" l3af mirror target add t1 dev m9
-	for bad in 224.0.0.1 127.0.0.1 0.0.0.0 fe80::1 10.78.0.2:0 10.78.0.2:65536 [10.78.0.2]:5 host.example ''; do
+	for bad in 224.0.0.1 127.0.0.1 0.0.0.0 fe80::1 10.78.0.2:0 10.78.0.2:65536 '[10.78.0.2]:5' host.example ''; do
 		run --separate-stderr -2 l3af mirror target add t1 dev m0 to "$bad" encap gue
 		[[ -z $output && $stderr == "l3afctl: mirror target add: to: $bad "* || $stderr == *": '' "* ]]
 	done
