@@ -139,7 +139,7 @@ promiscuous() { in_ns srv ip -d link show "$1" | grep -o 'promiscuity [0-9]*'; }
 	refuses 2 'l3afctl: l2tp set: sport: encap ip has no UDP' l3af l2tp set v1 sport 7
 	refuses 2 'l3afctl: l2tp set: sequence: sublayer none has no room for numbers' l3af l2tp set v1 sequence on
 	refuses 2 'l3afctl: l2tp set: remote: the pseudowire is over IPv4' l3af l2tp set v1 remote fd77::2
-	refuses 2 'l3afctl: s0: the program of pseudowires is in tc-ingress' l3af chain add l2tp dev s0 hook tc-egress
+	refuses 2 'l3afctl: l2tp: has no TC program for hook tc-egress' l3af chain add l2tp dev s0 hook tc-egress
 	refuses 2 'l3afctl: x1 has no pseudowire; l3afctl l2tp add puts it into the chains' \
 		l3af chain add l2tp dev x1 hook tc-ingress
 }
