@@ -35,9 +35,12 @@ static __always_inline bool is_ip(__u32 type)
 
 /* Tags out of the frame, so that the IP header is behind 14 octets, wherever they are; the inner
  * Ethernet header gets them again. Where the kernel takes one out, it moves the next one to the
- * metadata, and fails if that is no whole one. */
-static __always_inline bool tags_pop(struct __sk_buff *skb, struct head *h)
+ * metadata, and fails if that is no whole one. Verified on its own: what follows has to hold for
+ * any number of them, and is not followed for each. */
+__noinline int tags_pop(struct __sk_buff *skb, struct tags *tags)
 {
+	if (!tags)
+		return false;
 #pragma unroll
 	for (int i = 0; i <= TAGS; i++) {
 		__u32 is_meta = skb->vlan_present, len = skb->len;
@@ -53,8 +56,8 @@ static __always_inline bool tags_pop(struct __sk_buff *skb, struct head *h)
 		}
 		if (i == TAGS || (bpf_skb_vlan_pop(skb) && skb->vlan_present == is_meta && skb->len == len))
 			return false;
-		h->tag[i] = tag[0] | (__u32)tag[1] << 16;
-		h->tags = i + 1;
+		tags->tag[i] = tag[0] | (__u32)tag[1] << 16;
+		tags->n = i + 1;
 	}
 	return false;
 }
@@ -111,8 +114,8 @@ static __always_inline long fit(struct __sk_buff *skb, struct mirror_job *job, c
 
 	if (h->mtu < h->room)
 		return -22;
-	if (snaplen && snaplen > h->tags * 4 + ETH_HLEN && snaplen - h->tags * 4 < len) {
-		keep = snaplen - h->tags * 4;
+	if (snaplen && snaplen > h->tags.n * 4 + ETH_HLEN && snaplen - h->tags.n * 4 < len) {
+		keep = snaplen - h->tags.n * 4;
 		job->flags |= MIRROR_WAY_CUT;
 	} else if (skb->gso_size) {
 		flags = gso_flags(skb, job, h->room, h->mtu);
@@ -239,7 +242,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 	__u64 flags, more;
 	long err;
 
-	if (!tags_pop(skb, &h))
+	if ((skb->vlan_present || is_vlan(skb->protocol)) && !tags_pop(skb, &h.tags))
 		return drop(w, MIRROR_ERROR);
 	if (!inner_read(skb, w, &h))
 		return drop(w, MIRROR_ERROR);
@@ -256,7 +259,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 	flags = err;
 	more = (h.is_v6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) | BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
 	if (h.is_vxlan)
-		more |= BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN + h.tags * 4);
+		more |= BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN + h.tags.n * 4);
 	err = bpf_skb_adjust_room(skb, h.room, BPF_ADJ_ROOM_MAC, flags | more);
 	/* it has been in a tunnel of the kernel's already: that cannot be cut into segments */
 	if (err == -114 /* EALREADY */ && !skb->gso_size)
