@@ -242,7 +242,7 @@ static __always_inline __u32 send(struct __sk_buff *skb, const struct seen *s, c
 	if (t->cap && is_capped(st, t, wire_octets(skb, t, s, job, octets)))
 		return MIRROR_CAPPED;
 	ret = clone(skb, w, t, job);
-	if (unlikely(ret)) {
+	if (unlikely(ret) && !job->cause) {
 		barrier_var(target);
 		w->hop[target & (MIRROR_TARGETS - 1)].is_doubted = 1;
 	}

@@ -146,7 +146,7 @@ static __always_inline struct mirror_hop *hop_get(struct mirror_way *w, __u32 co
 
 static __always_inline bool hop_is_fresh(const struct mirror_hop *hop, __u32 copy, __u32 now)
 {
-	return hop->mtu && hop->copy == copy && now - hop->since < MIRROR_HOP_JIFFIES && !hop->is_doubted;
+	return hop->mtu && hop->copy == copy && now - hop->since < MIRROR_HOP_JIFFIES;
 }
 
 static __always_inline __u32 mtu_get(struct __sk_buff *skb)
@@ -165,6 +165,9 @@ static __always_inline bool hop_find(struct __sk_buff *skb, const struct mirror_
 	__u64 dev;
 
 	if (likely(hop_is_fresh(hop, copy, now))) {
+		if (unlikely(hop->is_doubted) && !dev_is_up(dev_get(skb)))
+			return false;
+		hop->is_doubted = 0;
 		h->mtu = hop->mtu;
 		h->has_hop = true;
 	} else {
