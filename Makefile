@@ -149,11 +149,13 @@ bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchagent $(B)/tests/benchlb $(
 	@echo
 	tests/benchagent
 	@echo
+	tests/benchmirror
+	@echo
 	$(B)/tests/unit_ipfix bench
 	@echo
 	tests/benchexport
 
-bench: $(B)/tests/match $(B)/tests/bpf/match.o
+bench: $(B)/tests/match $(B)/tests/benchmirror $(addprefix $(B)/tests/bpf/,drop.o match.o mirrorpeer.o tcempty.o)
 
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
