@@ -19,10 +19,10 @@
  * mirror (tc ingress, first member; tc egress, last member) finds the filter, clones the packet
  * to the target's interface and goes on, whatever becomes of the clone: the packet, its
  * metadata and the verdict are what they were. mirrortarget (tc egress of that interface, first
- * member) knows the clone by cb and way, cuts and encapsulates it.
+ * member) knows the clone by tc_index, cb and way, cuts and encapsulates it.
  *
  * A packet is not mirrored (the three guards)
- *   1. that is a mirrored one: cb says so all the way down to the wire,
+ *   1. that is a mirrored one: tc_index says so all the way down to the wire,
  *   2. from or to a target's address,
  *   3. that is in a tunnel of GUE or VXLAN inside another one: a second mirror already.
  */
@@ -138,12 +138,12 @@ struct mirror_stat {
 };
 /* packets = sent + the sum of not_sent; a reject filter has packets and octets alone. */
 
-/* cb[0] of a clone. */
+/* tc_index of a clone, down to the wire and over bridges, which wipe cb */
+#define MIRROR_INDEX 0x4c4d
+/* and its cb[0] */
 #define MIRROR_MAGIC 0x4c33414dU /* "L3AM": on its way to mirrortarget; cb[1] is its cookie */
 #define MIRROR_DONE 0x4c33414eU  /* encapsulated; cb[1..4]: cookie, copy, place, stat, where the
 				  * kernel was asked for the next hop (cb[1] != 0) */
-/* tc_index of a clone that is encapsulated: a bridge above the wire wipes cb */
-#define MIRROR_INDEX 0x4c4d
 
 /* From mirror to mirrortarget, on one CPU, while bpf_clone_redirect runs. */
 struct mirror_job {

@@ -14,10 +14,11 @@
 #define GUARD(n) 1
 #endif
 
-/* The first one, before anything is looked at. */
+/* The first one, before anything is looked at. cb alone would not do: it is what the kernel's last
+ * user of it left there, an IP option's address for one. */
 static __always_inline bool is_mirrored(struct __sk_buff *skb)
 {
-	return GUARD(1) && (skb->tc_index == MIRROR_INDEX || skb->cb[0] == MIRROR_DONE || skb->cb[0] == MIRROR_MAGIC);
+	return GUARD(1) && skb->tc_index == MIRROR_INDEX;
 }
 
 /* Is one of these addresses, in host byte order, a collector's? Also of a target's copy that is

@@ -227,7 +227,6 @@ static __always_inline int leave(struct __sk_buff *skb, struct mirror_way *w, co
 {
 	w->job.octets = skb->len;
 	skb->cb[0] = MIRROR_DONE;
-	skb->tc_index = MIRROR_INDEX;
 	if (h->has_hop) {
 		skb->cb[1] = 0;
 		return TC_ACT_UNSPEC;
@@ -306,7 +305,8 @@ __noinline int clone_send(struct __sk_buff *skb)
 SEC("tc")
 int mirrortarget(struct __sk_buff *skb)
 {
-	if (skb->cb[0] != MIRROR_MAGIC && (skb->cb[0] != MIRROR_DONE || !skb->cb[1]))
+	if (likely(skb->tc_index != MIRROR_INDEX) ||
+	    (skb->cb[0] != MIRROR_MAGIC && (skb->cb[0] != MIRROR_DONE || !skb->cb[1])))
 		return TC_ACT_UNSPEC;
 	return clone_send(skb);
 }

@@ -448,7 +448,8 @@ static bool frame_run(const struct frame *f, const struct shape *s)
 {
 	static __u8 out[FRAME_MAX];
 	struct __sk_buff ctx = { .mark = any(1 << 30), .priority = 7, .tstamp = 5, .ifindex = 1,
-				 .cb = { any(1 << 30), any(1 << 30), any(1 << 30), any(1 << 30), any(1 << 30) } };
+				 /* cb is anything, also what a clone has there */
+				 .cb = { any(2) ? any(1 << 30) : any(2) ? MIRROR_MAGIC : MIRROR_DONE, any(1 << 30), any(1 << 30), any(1 << 30), any(1 << 30) } };
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = f->at, .data_size_in = f->len, .data_out = out,
 		    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
 	__u32 zero = 0;
@@ -589,11 +590,38 @@ static void setting_try(const struct setting *s)
 			}
 }
 
+/* A packet of somebody else's that has in cb what a clone has. */
+static void forged_try(void)
+{
+	static __u8 out[FRAME_MAX];
+	struct shape shape = { .kind = UDP, .data = 30 };
+	struct __sk_buff ctx = { .ifindex = 1 };
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame.at, .data_out = out, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+	int target = bpf_program__fd(bpf_object__find_program_by_name(x.target, "mirrortarget"));
+
+	frame_make(&shape, &frame, false);
+	o.data_size_in = frame.len;
+	for (unsigned i = 0; i < 4; i++) {
+		struct mirror_stat before = stats_check(), after;
+
+		memcpy(ctx.cb, (__u32[]){ i & 1 ? MIRROR_MAGIC : MIRROR_DONE, i & 2 ? 1 : 4711, 0, 0, 0 }, sizeof(ctx.cb));
+		o.data_size_out = sizeof(out);
+		if (bpf_prog_test_run_opts(target, &o))
+			die("BPF_PROG_TEST_RUN");
+		after = stats_check();
+		if ((int)o.retval == -1 && !memcmp(&before, &after, sizeof(after)) && !memcmp(out, frame.at, frame.len))
+			continue;
+		puts("mirrortarget took somebody else's packet for its own");
+		exit(1);
+	}
+}
+
 static int matrix(void)
 {
 	static const unsigned snaplens[] = { 0, 64, 96, 200, MIRROR_HEADERS };
 	struct mirror_stat st;
 
+	forged_try();
 	for (unsigned i = 0; i < 12; i++)
 		for (unsigned k = 0; k < sizeof(snaplens) / sizeof(snaplens[0]); k++) {
 			struct setting s = { i / 4 ? MIRROR_GUE : MIRROR_VXLAN, i & 1, i >> 1 & 1, snaplens[k], i / 4 == 1 };
