@@ -144,9 +144,9 @@ static __always_inline struct mirror_hop *hop_get(struct mirror_way *w, __u32 co
 	return &w->hop[copy % MIRROR_TARGETS];
 }
 
-static __always_inline bool hop_is_fresh(const struct mirror_hop *hop, __u32 copy, __u32 now)
+static __always_inline bool hop_is_fresh(const struct mirror_hop *hop, __u32 serial, __u32 now)
 {
-	return hop->mtu && hop->copy == copy && now - hop->since < MIRROR_HOP_JIFFIES;
+	return hop->mtu && hop->serial == serial && now - hop->since < MIRROR_HOP_JIFFIES;
 }
 
 static __always_inline __u32 mtu_get(struct __sk_buff *skb)
@@ -160,11 +160,11 @@ static __always_inline __u32 mtu_get(struct __sk_buff *skb)
 static __always_inline bool hop_find(struct __sk_buff *skb, const struct mirror_target *t, struct mirror_way *w,
 				     struct head *h)
 {
-	__u32 copy = w->job.copy, now = bpf_jiffies64();
-	struct mirror_hop *hop = hop_get(w, copy);
+	struct mirror_hop *hop = hop_get(w, w->job.copy);
+	__u32 now = bpf_jiffies64();
 	__u64 dev;
 
-	if (likely(hop_is_fresh(hop, copy, now))) {
+	if (likely(hop_is_fresh(hop, t->serial, now))) {
 		if (unlikely(hop->is_doubted) && !dev_is_up(dev_get(skb)))
 			return false;
 		hop->is_doubted = 0;
@@ -179,7 +179,7 @@ static __always_inline bool hop_find(struct __sk_buff *skb, const struct mirror_
 			return true;
 		hop->dev = dev;
 		hop->since = now;
-		hop->copy = copy;
+		hop->serial = t->serial;
 		hop->mtu = h->mtu;
 		hop->is_doubted = 0;
 		__builtin_memcpy(hop->dst, t->gateway, ETH_ALEN);
@@ -204,13 +204,13 @@ static __always_inline int arrived(struct __sk_buff *skb, struct mirror_way *w)
 	hop->dev = dev_get(skb);
 	hop->mtu = mtu_get(skb);
 	hop->is_doubted = 0;
-	hop->copy = copy;
+	hop->serial = skb->cb[4];
 	hop->since = bpf_jiffies64();
 	if (w->job.cookie == cookie) {
 		w->job.is_waiting = 0;
 		return TC_ACT_UNSPEC;
 	}
-	stat[0] = stat_get(skb->cb[3], skb->cb[4]);
+	stat[0] = stat_get(skb->cb[3] >> 16, skb->cb[3] & 0xffff);
 	stat[1] = sent_get(copy);
 #pragma unroll
 	for (int i = 0; i < 2; i++) {
@@ -223,7 +223,8 @@ static __always_inline int arrived(struct __sk_buff *skb, struct mirror_way *w)
 	return TC_ACT_UNSPEC;
 }
 
-static __always_inline int leave(struct __sk_buff *skb, struct mirror_way *w, const struct head *h)
+static __always_inline int leave(struct __sk_buff *skb, struct mirror_way *w, const struct mirror_target *t,
+				 const struct head *h)
 {
 	w->job.octets = skb->len;
 	skb->cb[0] = MIRROR_DONE;
@@ -232,8 +233,8 @@ static __always_inline int leave(struct __sk_buff *skb, struct mirror_way *w, co
 		return TC_ACT_UNSPEC;
 	}
 	skb->cb[2] = w->job.copy;
-	skb->cb[3] = w->job.place;
-	skb->cb[4] = w->job.stat;
+	skb->cb[3] = w->job.place << 16 | w->job.stat;
+	skb->cb[4] = t->serial;
 	w->job.is_waiting = 1;
 	return bpf_redirect_neigh(skb->ifindex, NULL, 0, 0);
 }
@@ -281,7 +282,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 		sum_write(skb, head_len(&h), known);
 	if (bpf_skb_store_bytes(skb, 0, w->head, head_len(&h) & (HEAD_SIZE - 1), 0))
 		return drop(w, MIRROR_ERROR);
-	return leave(skb, w, &h);
+	return leave(skb, w, t, &h);
 }
 
 __noinline int clone_send(struct __sk_buff *skb)

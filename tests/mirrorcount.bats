@@ -33,3 +33,24 @@ drained() { [[ $(in_ns srv tc -j -s qdisc show dev m0 root | jq '.[0].backlog') 
 	((sent - came <= 10 * $(nproc)))
 	accounted
 }
+
+@test "the next hop of a collector that was is not that of the one that comes after it" {
+	local i
+	in_ns srv ip neigh replace 10.78.0.3 lladdr 02:78:00:00:00:03 dev m0 nud permanent
+	tap mirrored col k0
+	for i in 1 2 3; do
+		in_ns cli "$LOAD" ask 10.77.0.1 7 count=20 flows=20 >/dev/null
+		# of the two copies of a target, the second change writes the one that was in use
+		mirror target add col dev m0 to 10.78.0.4
+		mirror target add col dev m0 to 10.78.0.3
+		in_ns cli "$LOAD" ask 10.77.0.1 7 count=20 flows=20 >/dev/null
+		mirror target add col dev m0 to 10.78.0.4
+		mirror target add col dev m0 to 10.78.0.2
+	done
+	untap mirrored
+	[[ $(hop 10.78.0.2) == 02:78:00:00:00:02 && $(hop 10.78.0.3) == 02:78:00:00:00:03 ]]
+}
+# hop COLLECTOR: Ethernet addresses of what is sent to it
+hop() {
+	tshark -r "$mirrored" -Y "udp.port == 6080 && ip.dst == $1" -T fields -e eth.dst 2>/dev/null | sort -u
+}
