@@ -14,7 +14,7 @@ struct params {
 	/* target */
 	struct mirror_to { struct addr addr; __u16 port; } to;
 	int encap;
-	__u32 vni;
+	__u32 variant, vni;
 	struct addr source;
 	struct mirror_gateway { bool is_auto; __u8 mac[6]; } gateway;
 	__u64 cap;
@@ -70,7 +70,7 @@ static void complete_snaplen(void) { puts("headers\nall"); }
 #define CUSTOM(kw, f, m, fn) .word = kw, .type = ARG_CUSTOM, .offset = FIELD(f), .meta = m, .parse = fn
 #define END { .word = NULL }
 
-enum { T_NAME, T_DEV, T_TO, T_ENCAP, T_VNI, T_SOURCE, T_GATEWAY, T_CAP, T_CHECKSUM };
+enum { T_NAME, T_DEV, T_TO, T_ENCAP, T_VARIANT, T_VNI, T_SOURCE, T_GATEWAY, T_CAP, T_CHECKSUM };
 static const struct arg target_add_args[] = {
 	[T_NAME] = { .word = "NAME", .type = ARG_NAME, .offset = FIELD(name), .positional = true, .required = true,
 		     .complete = mirror_complete_target, .help = "what filters call it" },
@@ -80,6 +80,8 @@ static const struct arg target_add_args[] = {
 		   .help = "the collector; default port 6080 of GUE, 4789 of VXLAN" },
 	[T_ENCAP] = { .word = "encap", .type = ARG_ENUM, .offset = FIELD(encap), .words = mirror_encap_words,
 		      .help = "gue carries IP packets, vxlan whole frames" },
+	[T_VARIANT] = { .word = "variant", .type = ARG_U32, .offset = FIELD(variant), .meta = "0|1", .max = 1,
+			.help = "of gue; 1: no GUE header between UDP and the packet; default 0" },
 	[T_VNI] = { .word = "vni", .type = ARG_U32, .offset = FIELD(vni), .meta = "N", .max = 16777215,
 		    .help = "of vxlan; default 1" },
 	[T_SOURCE] = { CUSTOM("source", source, "ADDR", take_host),
@@ -153,6 +155,7 @@ static int target_add(struct run *run, const void *params, __u64 given)
 		.has_to = ARG_GIVEN(given, target_add_args, T_TO),
 		.has_port = p->to.port,
 		.has_encap = ARG_GIVEN(given, target_add_args, T_ENCAP),
+		.has_variant = ARG_GIVEN(given, target_add_args, T_VARIANT),
 		.has_vni = ARG_GIVEN(given, target_add_args, T_VNI),
 		.has_source = ARG_GIVEN(given, target_add_args, T_SOURCE),
 		.has_gateway = ARG_GIVEN(given, target_add_args, T_GATEWAY),
@@ -160,6 +163,7 @@ static int target_add(struct run *run, const void *params, __u64 given)
 		.has_checksum = ARG_GIVEN(given, target_add_args, T_CHECKSUM),
 		.port = p->to.port,
 		.encap = (enum mirror_encap)p->encap,
+		.variant = (__u8)p->variant,
 		.vni = p->vni,
 		.source = p->source,
 		.is_gateway_auto = p->gateway.is_auto,

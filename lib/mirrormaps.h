@@ -39,6 +39,9 @@ static inline void cleanup_mirror_set(struct mirror_set **set) { mirror_set_unma
 must_use int mirror_set_publish(const struct mirror *m, int place, int set);
 /* A place without filters for the interface: its number or -E2BIG. It is_changing. */
 must_use int mirror_place_new(struct mirror *m, const struct chain_id *at);
+/* Is an interface gone: from this network namespace, or with another one, of which nothing is
+ * pinned any more? */
+bool mirror_is_vacant(const struct mirror *m, const struct netns *here, __u64 netns, __u32 ifindex);
 /* The place's filters are no more; its program is in no chain. */
 must_use int mirror_place_free(struct mirror *m, int place);
 /* Counters from zero. */

@@ -21,9 +21,10 @@ struct mirror_target_want {
 	char name[NAME_LEN];
 	struct iface dev;
 	struct addr to;
-	bool has_dev, has_to, has_port, has_encap, has_vni, has_source, has_gateway, has_cap, has_checksum;
+	bool has_dev, has_to, has_port, has_encap, has_variant, has_vni, has_source, has_gateway, has_cap, has_checksum;
 	__u16 port;
 	enum mirror_encap encap;
+	__u8 variant;         /* of GUE: 0, 1 */
 	__u32 vni;
 	struct addr source;
 	bool is_gateway_auto;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "chainstate.h"
 #include "cleanup.h"
 #include "host.h"
 #include "mirrormaps.h"
@@ -96,12 +97,17 @@ static int plan_encap(const struct mirror_target_want *w, struct mirror_target *
 
 	if (w->has_encap && (is_new || t->encap != w->encap)) {
 		t->encap = (__u8)w->encap;
+		t->variant = 0;
 		t->vni = w->encap == MIRROR_VXLAN ? VNI_DEFAULT : 0;
 		if (has_default_port)
 			t->port = port_of(t->encap);
 	}
 	if (w->has_port)
 		t->port = w->port;
+	if (w->has_variant && t->encap != MIRROR_GUE)
+		return fail(-E_USAGE, "variant %u: goes with encap gue only", w->variant);
+	if (w->has_variant)
+		t->variant = w->variant;
 	if (w->has_vni && t->encap != MIRROR_VXLAN)
 		return fail(-E_USAGE, "vni %u: goes with encap vxlan only", w->vni);
 	if (w->has_vni)
@@ -195,6 +201,12 @@ static const char *encap_text(const struct mirror_target *t, char buf[MIRROR_TEX
 	return mirror_encap_words[t->encap];
 }
 
+static const char *variant_text(const struct mirror_target *t, char buf[MIRROR_TEXT])
+{
+	(void)buf;
+	return t->variant ? "1" : "0";
+}
+
 static const char *vni_text(const struct mirror_target *t, char buf[MIRROR_TEXT])
 {
 	snprintf(buf, MIRROR_TEXT, "%u", t->vni);
@@ -220,7 +232,8 @@ static const char *mac_text(const struct mirror_target *t, char buf[MIRROR_TEXT]
 }
 
 static const struct field fields[] = {
-	{ "dev", dev_text }, { "mac", mac_text }, { "to", mirror_format_to }, { "encap", encap_text }, { "vni", vni_text },
+	{ "dev", dev_text }, { "mac", mac_text }, { "to", mirror_format_to }, { "encap", encap_text },
+	{ "variant", variant_text }, { "vni", vni_text },
 	{ "source", mirror_format_source }, { "gateway", mirror_format_gateway }, { "cap", mirror_format_cap },
 	{ "udp-csum", checksum_text },
 };
@@ -236,6 +249,8 @@ static void note(const struct run *run, const struct mirror_target *now, const s
 		const char *is = now ? fields[i].text(now, a) : NULL, *will_be = fields[i].text(t, b);
 
 		if (fields[i].text == mac_text && (!now || now->ifindex != t->ifindex))
+			continue;
+		if (!now && !t->variant && fields[i].text == variant_text)
 			continue;
 		if (!now && will_be)
 			change_str(run->changes, fields[i].key, "%s", will_be);
@@ -342,11 +357,34 @@ static void undo(const struct run *run, struct mirror *m, const struct netns *he
 		warn("kf/" MIRROR_KF " was made and stays");
 }
 
-static int number_new(const struct mirror *m)
+/* Its network namespace went, and all that was mirrored there. */
+static bool is_abandoned(const struct mirror *m, const struct netns *here, const struct mirror_target *t)
+{
+	if (t->netns == here->id || !mirror_is_vacant(m, here, t->netns, t->ifindex))
+		return false;
+	for (int i = 0; i < MIRROR_PLACES; i++) {
+		const struct mirror_place *p = &m->place[i];
+
+		if (p->since && p->netns == t->netns && !mirror_is_vacant(m, here, p->netns, p->ifindex))
+			return false;
+	}
+	return true;
+}
+
+static int number_new(const struct run *run, struct mirror *m, const struct netns *here)
 {
 	for (int i = 0; i < MIRROR_TARGETS; i++)
 		if (!mirror_target_get(m, i))
 			return i;
+	if (!run->dry_run && chain_sweep(m->b, here))
+		warn("%s: what is no longer used was not removed", m->b->dir);
+	for (int i = 0; i < MIRROR_TARGETS; i++) {
+		if (!is_abandoned(m, here, mirror_target_get(m, i)))
+			continue;
+		if (!run->dry_run)
+			__atomic_and_fetch(&m->config->targets, ~(1U << i), __ATOMIC_SEQ_CST);
+		return i;
+	}
 	return fail(-E2BIG, "there are %d targets, no more fit; remove one first: l3afctl mirror target remove NAME",
 		    MIRROR_TARGETS);
 }
@@ -380,8 +418,9 @@ static int add(const struct run *run, const struct bpffs *b, const struct mirror
 		was = *mirror_target_get(m, number);
 		now = &was;
 	} else {
-		number = number_new(m);
-		err = number < 0 ? number : check_new(w);
+		err = check_new(w);
+		number = err ? err : number_new(run, m, &here);
+		err = number < 0 ? number : 0;
 	}
 	if (!err)
 		err = dev_of(w, now, &dev);
@@ -416,30 +455,35 @@ int mirror_target_add(const struct run *run, const struct bpffs *b, const struct
 struct users {
 	char text[160];
 	int n;
+	bool has_gone; /* one of an interface that is no more */
 };
 
-static void users_add(struct users *u, const struct mirror_place *p, __u32 number)
+static void users_add(struct users *u, __u32 number, const char *dev)
 {
 	size_t used = strlen(u->text);
 
 	if (u->n++ < 3)
-		snprintf(u->text + used, sizeof(u->text) - used, "%s%u dev %.15s", used ? ", " : "", number, p->name);
+		snprintf(u->text + used, sizeof(u->text) - used, "%s%u dev %s", used ? ", " : "", number, dev);
 }
 
 static int users_of(const struct mirror *m, const struct netns *here, int number, struct users *u)
 {
 	for (int i = 0; i < MIRROR_PLACES; i++) {
 		auto_mirror_view struct mirror_view v = MIRROR_VIEW_INIT;
-		int err;
+		const struct mirror_place *p = &m->place[i];
+		char dev[MIRROR_TEXT];
+		int err, n = u->n;
 
-		if (!m->place[i].since || m->place[i].netns != here->id)
+		if (!p->since || p->netns != here->id)
 			continue;
 		err = mirror_view_open(m, i, &v);
 		if (err)
-			return mirror_fail(err, m->place[i].name);
+			return mirror_fail(err, p->name);
+		mirror_format_dev(here, p->netns, p->ifindex, p->name, dev);
 		for (int j = 0; j < v.n; j++)
 			if (v.set->filter[j].action == MIRROR_ACCEPT && v.set->filter[j].target == number)
-				users_add(u, &m->place[i], v.set->filter[j].number);
+				users_add(u, v.set->filter[j].number, dev);
+		u->has_gone |= u->n > n && mirror_is_gone(here, p->netns, p->ifindex);
 	}
 	return 0;
 }
@@ -451,8 +495,9 @@ static int check_unused(const struct mirror *m, const struct netns *here, int nu
 
 	if (err || !u.n)
 		return err;
-	return fail(-EBUSY, "%s: %d filter%s to it, %s%s; l3afctl mirror filter remove, or send them to another one",
-		    name, u.n, u.n > 1 ? "s send" : " sends", u.text, u.n > 3 ? " and more" : "");
+	return fail(-EBUSY, "%s: %d filter%s to it, %s%s; l3afctl mirror filter remove%s, or send them to another one",
+		    name, u.n, u.n > 1 ? "s send" : " sends", u.text, u.n > 3 ? " and more" : "",
+		    u.has_gone ? ", filter flush dev IF where it is gone" : "");
 }
 
 int mirror_target_remove(const struct run *run, const struct bpffs *b, const char *name)

@@ -93,15 +93,18 @@ PLUS_F='+ mirror filter 10 dev s0 direction both action accept to t1
 	dry '~ mirror target t1 to 10.78.0.3:4790 -> 10.78.0.2:4790' target add t1 to 10.78.0.2
 	dry '~ mirror target t1 udp-csum on -> off' target add t1 udp-csum off
 	dry '~ mirror target t1 encap vxlan -> gue vni 16777215 -> none' target add t1 encap gue
+	dry '~ mirror target t1 variant 0 -> 1' target add t1 variant 1
 	dry '~ mirror target t1 to 10.78.0.2:4790 -> 10.78.0.2:6080' target add t1 to 10.78.0.2:6080
-	dry '~ mirror target t1 to 10.78.0.2:6080 -> 10.78.0.2:4789 encap gue -> vxlan vni none -> 1' target add t1 encap vxlan
+	dry '~ mirror target t1 to 10.78.0.2:6080 -> 10.78.0.2:4789 encap gue -> vxlan variant 1 -> 0 vni none -> 1' target add t1 encap vxlan
 	dry '~ mirror target t1 to 10.78.0.2:4789 -> [fd78::2]:4789 source 10.78.0.7 -> fd78::1 udp-csum off -> on' target add t1 to fd78::2
 }
 @test "target add: defaults of GUE and of IPv6" {
 	does '+ mirror target g dev m0 to 10.78.0.2:6080 encap gue source 10.78.0.1 gateway auto cap none udp-csum off
 + chain mirrortarget dev m0 hook tc-egress position 1 engine tcx' l3af mirror target add g dev m0 to 10.78.0.2 encap gue
 	does '+ mirror target h dev m0 to [fd78::2]:99 encap gue source fd78::1 gateway auto cap none udp-csum on' \
-		l3af mirror target add h dev m0 to [fd78::2]:99 encap gue
+		l3af mirror target add h dev m0 to '[fd78::2]:99' encap gue
+	does '+ mirror target i dev m0 to 10.78.0.2:6080 encap gue variant 1 source 10.78.0.1 gateway auto cap none udp-csum off' \
+		l3af mirror target add i dev m0 to 10.78.0.2 encap gue variant 1
 }
 @test "target add: another interface: its chain is made, the other one's member goes with its last target" {
 	in_ns srv ip link add m1 type veth peer name m2
@@ -138,6 +141,7 @@ PLUS_F='+ mirror filter 10 dev s0 direction both action accept to t1
 	refuses 2 "l3afctl: to 10.77.0.1: is an address of this host, of s0; mirrored packets go to another one" \
 		l3af mirror target add t1 dev m0 to 10.77.0.1 encap gue
 	refuses 2 "l3afctl: vni 7: goes with encap vxlan only" l3af mirror target add t1 dev m0 to 10.78.0.2 encap gue vni 7
+	refuses 2 "l3afctl: variant 1: goes with encap gue only" l3af mirror $T variant 1
 	refuses 2 "l3afctl: source fd78::1: is not of the IP version of the collector" \
 		l3af mirror $T source fd78::1
 	in_ns srv ip link add x0 type veth peer name x1
@@ -146,7 +150,7 @@ PLUS_F='+ mirror filter 10 dev s0 direction both action accept to t1
 	refuses 1 "l3afctl: lo: is no Ethernet interface, mirrored packets cannot be sent there" \
 		l3af mirror target add t1 dev lo to 10.78.0.2 encap gue
 	refuses 2 "l3afctl: mirror target add: dev: m9 is not an interface of this network namespace" l3af mirror target add t1 dev m9
-	for bad in 224.0.0.1 127.0.0.1 0.0.0.0 fe80::1 10.78.0.2:0 10.78.0.2:65536 [10.78.0.2]:5 host.example ''; do
+	for bad in 224.0.0.1 127.0.0.1 0.0.0.0 fe80::1 10.78.0.2:0 10.78.0.2:65536 '[10.78.0.2]:5' host.example ''; do
 		run --separate-stderr -2 l3af mirror target add t1 dev m0 to "$bad" encap gue
 		[[ -z $output && $stderr == "l3afctl: mirror target add: to: $bad "* || $stderr == *": '' "* ]]
 	done
@@ -408,8 +412,15 @@ raw_frames() {
 	in_ns srv ip link del x0
 	[[ $(l3af --json mirror filter list | jq -r '.[].dev') == 'x0(gone)' ]]
 	in_ns srv ip link add x0 type veth peer name x1
-	does $'- mirror filter 3 dev x0(gone)\n+ mirror filter 10 dev x0 direction ingress action accept to t1\n+ chain mirror dev x0 hook tc-ingress position 1 engine tcx' \
-		l3af mirror filter add dev x0 direction ingress action accept
+	# what fails, and what does not concern them, leaves them
+	refuses 2 "l3afctl: to t2: there is no such target; l3afctl mirror target add t2 makes it" \
+		l3af mirror filter add dev x0 action accept to t2
+	does '' l3af mirror filter remove 9 dev x0
+	[[ $(l3af --json mirror filter list | jq -r '.[].dev') == 'x0(gone)' ]]
+	refuses 1 'l3afctl: t1: 1 filter sends to it, 3 dev x0(gone); l3afctl mirror filter remove, filter flush dev IF where it is gone, or send them to another one' \
+		l3af mirror target remove t1
+	dry $'+ mirror filter 10 dev x0 direction ingress action accept to t1\n+ chain mirror dev x0 hook tc-ingress position 1 engine tcx\n- mirror filter 3 dev x0(gone)' \
+		filter add dev x0 direction ingress action accept
 	in_ns srv ip link del x0
 	dry '- mirror filter 10 dev x0(gone)' filter flush
 	in_ns srv ip link add x0 type veth peer name x1
@@ -455,6 +466,27 @@ frames_of() { in_ns col ip -j -s link show "$1" | jq -r '.[0].stats64.rx.packets
 + chain mirrortarget dev c0 hook tc-egress position 1 engine tcx' l3af mirror target add t1 dev c0 to 10.77.0.1 encap gue
 	NS=cli does $'- mirror target t1\n- chain mirrortarget dev c0 hook tc-egress' l3af mirror target remove t1
 	does '' l3af mirror $T
+}
+@test "network namespaces that went leave room for targets of others" {
+	quietly $T
+	for i in {1..15}; do NS=cli quietly target add n$i dev c0 to 10.77.0.1 encap gue; done
+	refuses 1 "l3afctl: there are 16 targets, no more fit; remove one first: l3afctl mirror target remove NAME" \
+		l3af mirror target add t2 dev m0 to 10.78.0.2 encap gue
+	ip netns del cli
+	eventually gone srv s0
+	does '+ mirror target t2 dev m0 to 10.78.0.2:6080 encap gue source 10.78.0.1 gateway auto cap none udp-csum off' \
+		l3af -q mirror target add t2 dev m0 to 10.78.0.2 encap gue
+	does '' l3af mirror $T
+}
+# gone NS IF: a network namespace goes some time after its name
+gone() { ! in_ns "$1" ip link show dev "$2" &>/dev/null; }
+@test "twenty at once: each filter is there, and each counts for itself" {
+	quietly $T
+	for i in {1..20}; do quietly filter add $((i * 3)) dev s0 direction ingress proto udp dport $((9000 + i)) action accept & done
+	wait
+	[[ $(l3af --json mirror filter list | jq -c '[.[].number] == [range(3; 61; 3)]') == true ]]
+	for i in {1..20}; do udp $i $((9000 + i)); done
+	[[ $(l3af --json mirror stats | jq -c '[.filters[].packets] == [range(1; 21)]') == true ]]
 }
 @test "without CAP_SYS_ADMIN filters cannot be read: said so" {
 	quietly $T

@@ -56,34 +56,34 @@ killed() {
 	figure "$out"
 }
 
-UDP='direction ingress proto udp action accept'
+UDP=(direction ingress proto udp action accept)
 
 @test "filter add, of more" {
-	mirror filter add 10 dev s0 $UDP to a
-	killed last filter add 5 dev s0 $UDP to b -- filter remove 5 dev s0
+	mirror filter add 10 dev s0 "${UDP[@]}" to a
+	killed last filter add 5 dev s0 "${UDP[@]}" to b -- filter remove 5 dev s0
 }
-@test "filter add, the first" { killed last filter add 5 dev s0 $UDP to b -- filter remove 5 dev s0; }
+@test "filter add, the first" { killed last filter add 5 dev s0 "${UDP[@]}" to b -- filter remove 5 dev s0; }
 @test "filter add, another direction" {
-	mirror filter add 10 dev s0 $UDP to a
-	killed last filter add 10 dev s0 direction egress action accept to b -- filter add 10 dev s0 $UDP to a
+	mirror filter add 10 dev s0 "${UDP[@]}" to a
+	killed last filter add 10 dev s0 direction egress action accept to b -- filter add 10 dev s0 "${UDP[@]}" to a
 }
 @test "filter remove, of more" {
-	mirror filter add 10 dev s0 $UDP to a
-	mirror filter add 5 dev s0 $UDP to b
-	killed last filter remove 5 dev s0 -- filter add 5 dev s0 $UDP to b
+	mirror filter add 10 dev s0 "${UDP[@]}" to a
+	mirror filter add 5 dev s0 "${UDP[@]}" to b
+	killed last filter remove 5 dev s0 -- filter add 5 dev s0 "${UDP[@]}" to b
 }
 @test "filter remove, the last" {
-	mirror filter add 5 dev s0 $UDP to b
-	killed last filter remove 5 dev s0 -- filter add 5 dev s0 $UDP to b
+	mirror filter add 5 dev s0 "${UDP[@]}" to b
+	killed last filter remove 5 dev s0 -- filter add 5 dev s0 "${UDP[@]}" to b
 }
 @test "target add that changes settings" {
-	mirror filter add 5 dev s0 $UDP to b
+	mirror filter add 5 dev s0 "${UDP[@]}" to b
 	killed last target add b vni 7 gateway 02:78:00:00:00:02 -- target add b vni 2 gateway auto
 }
 @test "target add that changes the interface" {
 	in_ns srv ip link add x0 type veth peer name x1
 	in_ns srv ip link set x0 up
-	mirror filter add 5 dev s0 $UDP to b
+	mirror filter add 5 dev s0 "${UDP[@]}" to b
 	killed last target add b dev x0 vni 7 -- target add b dev m0 vni 2
 }
 @test "target add, and remove" {
@@ -99,17 +99,18 @@ UDP='direction ingress proto udp action accept'
 }
 @test "no memory in each bpf(2), or every 7th of many: exit status 0 or what was before" {
 	in_ns srv ip link add x0 type veth peer name x1
-	mirror filter add 10 dev s0 $UDP to a
-	killed fail1 filter add 5 dev s0 $UDP to b -- filter remove 5 dev s0
-	killed fail1 filter remove 5 dev s0 -- filter add 5 dev s0 $UDP to b
+	mirror filter add 10 dev s0 "${UDP[@]}" to a
+	killed fail1 filter add 5 dev s0 "${UDP[@]}" to b -- filter remove 5 dev s0
+	killed fail1 filter remove 5 dev s0 -- filter add 5 dev s0 "${UDP[@]}" to b
 	killed fail1 target add a vni 7 -- target add a vni 1
-	killed fail7 filter add 10 dev s0 direction egress action accept to b -- filter add 10 dev s0 $UDP to a
+	killed fail7 filter add 10 dev s0 direction egress action accept to b -- filter add 10 dev s0 "${UDP[@]}" to a
 	killed fail7 target add c dev x0 to 10.78.0.2 source 10.78.0.1 encap gue -- target remove c
 	killed fail3 target remove c -- target add c dev x0 to 10.78.0.2 source 10.78.0.1 encap gue
 }
 @test "under traffic: 1000 filters are changed 200 times, so are 100 and 16" {
-	for words in '200 1000' '200 100' '200 16'; do
-		run -0 in_ns srv "$FP/mirrorset" "$BPFFS" s0 swap $words
+	local n
+	for n in 1000 100 16; do
+		run -0 in_ns srv "$FP/mirrorset" "$BPFFS" s0 swap 200 "$n"
 		figure "$output"
 	done
 }
