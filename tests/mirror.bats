@@ -264,6 +264,7 @@ sixteen() {
 }
 @test "a full table: 1000 filters at once, one more, and 1000 others in their place" {
 	quietly $T
+	quietly filter add dev s0 action reject # the programs are there
 	run -0 in_ns srv "$FP/mirrorset" "$BPFFS" s0 make 1000 1
 	figure "$output"
 	refuses 1 "l3afctl: s0 has 1000 filters, no more fit" l3af mirror filter add 5000 dev s0 action accept
