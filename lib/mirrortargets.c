@@ -356,12 +356,26 @@ static void undo(const struct run *run, struct mirror *m, const struct netns *he
 		warn("kf/" MIRROR_KF " was made and stays");
 }
 
-static int number_new(const struct mirror *m)
+static int number_free(const struct mirror *m)
 {
 	for (int i = 0; i < MIRROR_TARGETS; i++)
 		if (!mirror_target_get(m, i))
 			return i;
-	return fail(-E2BIG, "there are %d targets, no more fit; remove one first: l3afctl mirror target remove NAME",
+	return -ENOENT;
+}
+
+static int number_new(const struct run *run, struct mirror *m, const struct netns *here)
+{
+	int number = number_free(m), err = number < 0 && !run->dry_run ? mirror_forget_gone(m, here) : 0;
+
+	if (err)
+		return err;
+	if (number < 0)
+		number = number_free(m);
+	for (int i = 0; number < 0 && run->dry_run && i < MIRROR_TARGETS; i++)
+		if (mirror_netns_is_gone(m, here, mirror_target_get(m, i)->netns))
+			number = i;
+	return number >= 0 ? number : fail(-E2BIG, "there are %d targets, no more fit; remove one first: l3afctl mirror target remove NAME",
 		    MIRROR_TARGETS);
 }
 
@@ -394,7 +408,7 @@ static int add(const struct run *run, const struct bpffs *b, const struct mirror
 		was = *mirror_target_get(m, number);
 		now = &was;
 	} else {
-		number = number_new(m);
+		number = number_new(run, m, &here);
 		err = number < 0 ? number : check_new(w);
 	}
 	if (!err)

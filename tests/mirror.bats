@@ -467,6 +467,16 @@ frames_of() { in_ns col ip -j -s link show "$1" | jq -r '.[0].stats64.rx.packets
 	NS=cli does $'- mirror target t1\n- chain mirrortarget dev c0 hook tc-egress' l3af mirror target remove t1
 	does '' l3af mirror $T
 }
+@test "network namespaces that were deleted make room" {
+	NS=cli quietly target add t1 dev c0 to 10.77.0.9 encap gue
+	NS=cli quietly filter add dev c0 action accept
+	for i in {1..15}; do quietly target add n$i dev m0 to 10.78.0.2 encap vxlan vni $i; done
+	refuses 1 "l3afctl: there are 16 targets, no more fit; remove one first: l3afctl mirror target remove NAME" mirror $T
+	[[ $(NS=cli l3af --json mirror filter list | jq -r '.[].state') == on ]]
+	ip netns delete cli
+	eventually mirror $T
+	[[ $(l3af --json mirror target list | jq length) == 16 ]]
+}
 @test "without CAP_SYS_ADMIN filters cannot be read: said so" {
 	quietly $T
 	quietly filter add dev s0 action accept
