@@ -9,25 +9,30 @@
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
 
-enum { CHECKSUM_PARTIAL_ = 3, IFF_UP_ = 1, LINK_STATE_NOCARRIER_ = 2 /* a bit's number */ };
+enum { CHECKSUM_UNNECESSARY_ = 1, CHECKSUM_PARTIAL_ = 3, IFF_UP_ = 1, LINK_STATE_NOCARRIER_ = 2 /* a bit's number */ };
 
-/* A checksum that is still to be completed: it covers what is from start on; what its field holds. */
+/* Whether the checksum of the transport header is known to be right (UNNECESSARY), or to be completed
+ * by somebody further down (PARTIAL). */
+static __always_inline __u32 summed_get(struct __sk_buff *ctx)
+{
+	return BPF_CORE_READ_BITFIELD_PROBED((struct sk_buff *)(void *)ctx, ip_summed);
+}
+
+/* Of what is to be completed: it covers what is from start on; what its field holds. */
 struct sum_rest {
 	__u32 start;
 	__u16 field;
 };
 
-/* False: there is none. */
+/* False: it is another one than of TCP and UDP (SCTP has no sum but a CRC). */
 static __always_inline bool rest_read(struct __sk_buff *ctx, struct sum_rest *rest)
 {
 	struct sk_buff *skb = (void *)ctx;
-	__u16 offset;
+	__u16 offset = BPF_CORE_READ(skb, csum_offset);
 
-	if (BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed) != CHECKSUM_PARTIAL_)
-		return false;
 	rest->start = BPF_CORE_READ(skb, csum_start) - (__u32)(BPF_CORE_READ(skb, data) - BPF_CORE_READ(skb, head));
-	offset = BPF_CORE_READ(skb, csum_offset);
-	return !bpf_skb_load_bytes(ctx, rest->start + offset, &rest->field, sizeof(rest->field));
+	return (offset == 16 || offset == 6) &&
+	       !bpf_skb_load_bytes(ctx, rest->start + offset, &rest->field, sizeof(rest->field));
 }
 
 /* The interface that a packet is at. */

@@ -52,22 +52,60 @@ __noinline int octets_sum(struct __sk_buff *skb, __u32 at, __u32 len)
 	return fold(bpf_csum_diff(NULL, 0, (void *)w->chunk, (len + 3) & 1020, sum));
 }
 
+/* Of a frame that is a whole packet of TCP or UDP, with nothing between the headers, and a right
+ * checksum: that and all it covers, the pseudo header too, come to zero. */
+static __always_inline __u32 whole_sum(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 *word = data + ETH_HLEN, len = skb->len - ETH_HLEN, proto;
+	const struct ipv6hdr *ip6 = (void *)word;
+	const struct iphdr *ip = (void *)word;
+	__u64 sum = 0, pseudo;
+	__u16 *l4;
+
+	if ((void *)(ip6 + 1) + sizeof(struct udphdr) > end)
+		return SUM_UNKNOWN;
+	if (ip->version == 4) {
+		if (ip->ihl != 5 || ip->frag_off & bpf_htons(0x3fff) || ip->tot_len != bpf_htons(len))
+			return SUM_UNKNOWN;
+		len -= sizeof(*ip);
+		proto = ip->protocol;
+		pseudo = (__u64)ip->saddr + ip->daddr;
+		l4 = (void *)(ip + 1);
+		for (int i = 0; i < 5; i++)
+			sum += word[i];
+	} else {
+		len -= sizeof(*ip6);
+		if (ip->version != 6 || ip6->payload_len != bpf_htons(len))
+			return SUM_UNKNOWN;
+		proto = ip6->nexthdr;
+		l4 = (void *)(ip6 + 1);
+		for (int i = 2; i < 10; i++)
+			sum += word[i];
+		pseudo = sum;
+		sum += (__u64)word[0] + word[1];
+	}
+	if (proto != IPPROTO_TCP && (proto != IPPROTO_UDP || !l4[3]))
+		return SUM_UNKNOWN;
+	return fold(sum + (__u16)~fold(pseudo + bpf_htons(proto) + bpf_htons(len)));
+}
+
 /* Of the packet inside, which begins here. */
 static __always_inline int inner_sum(struct __sk_buff *skb, __u32 at)
 {
 	struct sum_rest rest;
 	int sum;
 
-	if (!rest_read(skb, &rest))
+	if (summed_get(skb) != CHECKSUM_PARTIAL_)
 		return octets_sum(skb, at, skb->len - at);
-	if (rest.start < at)
+	if (!rest_read(skb, &rest) || rest.start < at)
 		return SUM_UNKNOWN;
 	sum = octets_sum(skb, at, rest.start - at);
 	return sum == SUM_UNKNOWN ? sum : fold((__u32)sum + (__u16)~rest.field);
 }
 
-/* Into the header in way. at: of the packet inside. The frame has its room. */
-__noinline int sum_write(struct __sk_buff *skb, __u32 at)
+/* Into the header in way. at: of the packet inside, whose sum may be known. The frame has its room. */
+__noinline int sum_write(struct __sk_buff *skb, __u32 at, __u32 known)
 {
 	struct mirror_way *w = way_get();
 	struct mirror_target *t = w ? target_get(w->job.copy) : NULL;
@@ -77,7 +115,7 @@ __noinline int sum_write(struct __sk_buff *skb, __u32 at)
 
 	if (!t || at > HEAD_MAX || at < ETH_HLEN + sizeof(struct iphdr) + sizeof(*udp))
 		return 0;
-	inner = inner_sum(skb, at);
+	inner = known == SUM_UNKNOWN ? inner_sum(skb, at) : (int)known;
 	if (inner == SUM_UNKNOWN)
 		return 0;
 	sum = (__u32)inner;

@@ -59,12 +59,11 @@ static __always_inline bool tags_pop(struct __sk_buff *skb, struct head *h)
 	return false;
 }
 
-/* The kernel makes room in front of what it takes for IP only: let it take this for IP. A tag
- * that is taken out of the frame leaves the type that is behind it. */
-static __always_inline bool pretend_ip(struct __sk_buff *skb)
+/* The kernel makes room in front of what it takes for IP only, and asks for the next hop of what
+ * it takes for the collector's family: let it take this for type. A tag that is taken out of the
+ * frame leaves the type that is behind it. */
+static __always_inline bool pretend(struct __sk_buff *skb, __be16 type)
 {
-	__be16 type = bpf_htons(ETH_P_IP);
-
 	return !bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), 0) && !bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), 0) &&
 	       !bpf_skb_store_bytes(skb, 2 * ETH_ALEN + 4, &type, sizeof(type), 0) && !bpf_skb_vlan_pop(skb) &&
 	       !bpf_skb_vlan_pop(skb) && skb->protocol == type;
@@ -90,12 +89,15 @@ static __always_inline long cut(struct __sk_buff *skb, const struct mirror_job *
 }
 
 /* The flags of adjust_room for the segments that a packet will be, or FAILED: it has to be cut.
- * Those of TCP get shorter by what is in front of them, if they have to. */
+ * Those of TCP get shorter by what is in front of them, if they have to. IPv6 packets of more than
+ * 64 kB (BIG TCP) have a hop-by-hop header that the kernel takes off their segments, and breaks
+ * what is in front of it. */
 static __always_inline long gso_flags(const struct __sk_buff *skb, const struct mirror_job *job, __u32 room, __u32 mtu)
 {
 	__u32 len = job->headers + skb->gso_size + room;
 
-	if (skb->gso_size == 0xffff || !job->headers)
+	if (skb->gso_size == 0xffff || !job->headers ||
+	    (skb->len > 0xffff && skb->protocol == bpf_htons(ETH_P_IPV6)))
 		return FAILED;
 	if (len <= mtu)
 		return BPF_F_ADJ_ROOM_FIXED_GSO;
@@ -236,7 +238,9 @@ static __always_inline int leave(struct __sk_buff *skb, struct mirror_way *w, co
 static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way *w, const struct mirror_target *t)
 {
 	struct head h = { .is_v6 = t->to[0] | t->to[1], .is_vxlan = t->encap == MIRROR_VXLAN, .is_bare = t->variant };
+	__u32 known = SUM_UNKNOWN;
 	__u64 flags, more;
+	__be16 type;
 	long err;
 
 	if (!tags_pop(skb, &h))
@@ -245,7 +249,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 		return drop(w, MIRROR_ERROR);
 	if (!h.is_vxlan && !is_ip(h.type))
 		return drop(w, MIRROR_NOT_IP);
-	if (!is_ip(skb->protocol) && !pretend_ip(skb))
+	if (!is_ip(skb->protocol) && !pretend(skb, bpf_htons(ETH_P_IP)))
 		return drop(w, MIRROR_ERROR);
 	h.room = head_len(&h) - ETH_HLEN;
 	if (!hop_find(skb, t, w, &h))
@@ -254,19 +258,29 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 	if (err < 0)
 		return drop(w, cause_of(err));
 	flags = err;
+	if (t->has_checksum && !skb->gso_size) {
+		__u32 summed = summed_get(skb);
+
+		if (!w->job.flags && (summed == CHECKSUM_UNNECESSARY_ || summed == CHECKSUM_PARTIAL_))
+			known = whole_sum(skb);
+	}
 	more = (h.is_v6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) | BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
 	if (h.is_vxlan)
 		more |= BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN + h.tags * 4);
 	err = bpf_skb_adjust_room(skb, h.room, BPF_ADJ_ROOM_MAC, flags | more);
 	/* it has been in a tunnel of the kernel's already: that cannot be cut into segments */
-	if (err == -114 /* EALREADY */ && !skb->gso_size)
+	if (err == -114 /* EALREADY */ && !skb->gso_size) {
+		type = bpf_htons(h.is_v6 ? ETH_P_IPV6 : ETH_P_IP);
+		if (skb->protocol != type && !pretend(skb, type))
+			return drop(w, MIRROR_ERROR);
 		err = bpf_skb_adjust_room(skb, h.room, BPF_ADJ_ROOM_MAC, 0);
+	}
 	if (err)
 		return drop(w, cause_of(err));
 	head_write(skb, w, t, &h);
 	/* segments get the header as it is, but each would have another sum */
 	if (t->has_checksum && !skb->gso_size)
-		sum_write(skb, head_len(&h));
+		sum_write(skb, head_len(&h), known);
 	if (bpf_skb_store_bytes(skb, 0, w->head, head_len(&h) & (HEAD_SIZE - 1), 0))
 		return drop(w, MIRROR_ERROR);
 	return leave(skb, w, &h);

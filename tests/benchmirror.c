@@ -181,14 +181,14 @@ struct way {
 	int kind;             /* 0: mirror; 1: a clone to the interface as it is; 2: to the kernel's vxlan device */
 };
 static const struct way ways[] = {
-	{ "bare clone", { 0, 0, 0, 0 }, 1 },
-	{ "the kernel's vxlan device", { 0, 0, 0, 0 }, 2 },
-	{ "GUE over IPv4", { MIRROR_GUE, 0, 0, 0 }, 0 },
-	{ "GUE over IPv6", { MIRROR_GUE, 1, 0, 0 }, 0 },
-	{ "VXLAN over IPv4", { MIRROR_VXLAN, 0, 0, 0 }, 0 },
-	{ "VXLAN over IPv6", { MIRROR_VXLAN, 1, 0, 0 }, 0 },
-	{ "GUE, IPv6, checksum", { MIRROR_GUE, 1, 1, 0 }, 0 },
-	{ "VXLAN, cut to 128", { MIRROR_VXLAN, 0, 0, 128 }, 0 },
+	{ "bare clone", { .v6 = 0 }, 1 },
+	{ "the kernel's vxlan device", { .v6 = 0 }, 2 },
+	{ "GUE over IPv4", { .v6 = 0 }, 0 },
+	{ "GUE over IPv6", { .v6 = 1 }, 0 },
+	{ "VXLAN over IPv4", { .encap = MIRROR_VXLAN }, 0 },
+	{ "VXLAN over IPv6", { .encap = MIRROR_VXLAN, .v6 = 1 }, 0 },
+	{ "GUE, IPv6, checksum", { .v6 = 1, .is_checksum = 1 }, 0 },
+	{ "VXLAN, cut to 128", { .encap = MIRROR_VXLAN, .snaplen = 128 }, 0 },
 };
 #define WAYS ((int)(sizeof(ways) / sizeof(ways[0])))
 

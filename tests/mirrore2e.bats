@@ -281,3 +281,61 @@ shapes() {
 	ended sink
 	grep -qx 'datagrams 160 octets 235520' <<<"$said"
 }
+
+@test "packets of a tunnel device of this host: small ones as they are, large ones not at all" {
+	local family encap far net
+	iperf_serve
+	for family in 4 6; do
+		offloads off
+		net=$([[ $family == 4 ]] && echo 10.77.0. || echo fd77::)
+		in_ns cli ip link add vp type vxlan id 5 dstport 4789 local ${net}2 remote ${net}1 dev c0
+		in_ns srv ip link add vp type vxlan id 5 dstport 4789 local ${net}1 remote ${net}2 dev s0
+		for far in 'cli 2' 'srv 1'; do
+			in_ns ${far% *} ip addr add 10.99.0.${far#* }/24 dev vp
+			in_ns ${far% *} ip link set vp up
+			in_ns ${far% *} ethtool -K vp tx off tso off gso off >/dev/null
+		done
+		for encap in gue vxlan; do
+			target $encap $((10 - family))
+			mirror filter add 10 dev s0 action accept to col
+			taps
+			iperf -c 10.99.0.1 -n 1M >/dev/null
+			iperf -c 10.99.0.1 -n 1M -R >/dev/null
+			untaps
+			pcap same $encap "$mirrored" "$production"
+			judged $encap $((10 - family)) "${CSUM[$((10 - family))]}" 1600
+			accounted
+			[[ $(total packets) == "$(total sent)" ]]
+			mirror filter flush dev s0
+			mirror target remove col
+		done
+		offloads on
+		in_ns cli ethtool -K vp tx on tso on gso on >/dev/null
+		target gue 4
+		mirror filter add 10 dev s0 action accept to col
+		iperf -c 10.99.0.1 -n 1M >/dev/null
+		(($(total not_sent.error) > 0))
+		accounted
+		mirror filter flush dev s0
+		mirror target remove col
+		in_ns cli ip link del vp
+		in_ns srv ip link del vp
+	done
+}
+
+@test "BIG TCP: of an IPv6 packet of more than 64 kB the beginning" {
+	iperf_serve
+	in_ns cli ip link set c0 gso_max_size 180000 gro_max_size 180000
+	in_ns srv ip link set s0 gso_max_size 180000 gro_max_size 180000
+	target gue 4
+	mirror filter add 10 dev s0 action accept to col
+	taps
+	iperf -c fd77::1 -n 4M >/dev/null
+	iperf -c fd77::1 -n 4M -R >/dev/null
+	untaps
+	pcap longest "$production"
+	((said > 65536))
+	outer gue 4 off 1600
+	(($(total fitted) > 0))
+	[[ -z $("${TSHARK[@]}" -r "$mirrored" -Y 'udp.dstport == 6080 && !tcp && !(udp.dstport == 9)' -T fields -e frame.number 2>/dev/null) ]]
+}

@@ -70,9 +70,10 @@ def ip(data):
     version = data[0] >> 4 if data else 0
     if version == 4 and len(data) >= 20:
         total, _, off = struct.unpack_from("!HHH", data, 2)
-        return Ip(data[12:16], data[16:20], data[9], (data[0] & 15) * 4, total, off & 0x1fff)
+        return Ip(data[12:16], data[16:20], data[9], (data[0] & 15) * 4, total or len(data), off & 0x1fff)
     if version == 6 and len(data) >= 40:
-        end = 40 + struct.unpack_from("!H", data, 4)[0]
+        payload = struct.unpack_from("!H", data, 4)[0]
+        end = 40 + payload if payload else len(data)  # 0: more than 64 kB
         proto, at, fragment = data[6], 40, 0
         while proto in EXTENSIONS and at + 8 <= len(data) and not fragment:
             if proto == 44:

@@ -77,7 +77,7 @@ narrow() {
 @test "it mirrors; what the verifier followed" {
 	local before
 	mirror target add col dev m0 to fd78::2 encap vxlan
-	mirror filter add 10 dev s0 proto udp dport 7 action accept to col snaplen headers sample 1/1 by flow
+	mirror filter add 10 dev s0 proto udp dport 7 action accept to col snaplen headers
 	before=$(received)
 	in_ns cli "$LOAD" ask 10.77.0.1 7 count=50
 	(($(received) >= before + 50))
