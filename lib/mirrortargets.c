@@ -5,7 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "chainstate.h"
 #include "cleanup.h"
 #include "host.h"
 #include "mirrormaps.h"
@@ -357,51 +356,27 @@ static void undo(const struct run *run, struct mirror *m, const struct netns *he
 		warn("kf/" MIRROR_KF " was made and stays");
 }
 
-/* Its network namespace went, and all that was mirrored there. */
-static bool is_abandoned(const struct mirror *m, const struct netns *here, const struct mirror_target *t)
-{
-	if (t->netns == here->id || !mirror_is_vacant(m, here, t->netns, t->ifindex))
-		return false;
-	for (int i = 0; i < MIRROR_PLACES; i++) {
-		const struct mirror_place *p = &m->place[i];
-
-		if (p->since && p->netns == t->netns && !mirror_is_vacant(m, here, p->netns, p->ifindex))
-			return false;
-	}
-	return true;
-}
-
-/* The filters that send there are its namespace's: none of them is to send to what takes its place. */
-static int forget(struct mirror *m, int number)
-{
-	__u64 netns = mirror_target_get(m, number)->netns;
-	int err = 0;
-
-	for (int i = 0; !err && i < MIRROR_PLACES; i++)
-		if (m->place[i].since && m->place[i].netns == netns)
-			err = mirror_place_free(m, i);
-	if (!err)
-		__atomic_and_fetch(&m->config->targets, ~(1U << number), __ATOMIC_SEQ_CST);
-	return err;
-}
-
-static int number_new(const struct run *run, struct mirror *m, const struct netns *here)
+static int number_free(const struct mirror *m)
 {
 	for (int i = 0; i < MIRROR_TARGETS; i++)
 		if (!mirror_target_get(m, i))
 			return i;
-	if (!run->dry_run && chain_sweep(m->b, here))
-		warn("%s: what is no longer used was not removed", m->b->dir);
-	for (int i = 0; i < MIRROR_TARGETS; i++) {
-		int err;
+	return -ENOENT;
+}
 
-		if (!is_abandoned(m, here, mirror_target_get(m, i)))
-			continue;
-		err = run->dry_run ? 0 : forget(m, i);
-		return err ? fail_errno(err, "what a deleted network namespace left") : i;
-	}
-	return fail(-E2BIG, "there are %d targets, no more fit; remove one first: l3afctl mirror target remove NAME",
-		    MIRROR_TARGETS);
+static int number_new(const struct run *run, struct mirror *m, const struct netns *here)
+{
+	int number = number_free(m), err = number < 0 && !run->dry_run ? mirror_forget_gone(m, here) : 0;
+
+	if (err)
+		return err;
+	if (number < 0)
+		number = number_free(m);
+	for (int i = 0; number < 0 && run->dry_run && i < MIRROR_TARGETS; i++)
+		if (mirror_netns_is_gone(m, here, mirror_target_get(m, i)->netns))
+			number = i;
+	return number >= 0 ? number : fail(-E2BIG, "there are %d targets, no more fit; remove one first: l3afctl mirror "
+					   "target remove NAME", MIRROR_TARGETS);
 }
 
 static int dev_of(const struct mirror_target_want *w, const struct mirror_target *now, struct iface *dev)
