@@ -21,6 +21,10 @@ teardown() { wipe; }
 	offloads
 }
 
+@test "a cap" {
+	mirrorpkt cap
+}
+
 @test "instructions that the verifier follows" {
 	verified
 }
