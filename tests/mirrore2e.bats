@@ -74,7 +74,6 @@ everything() {
 		gue 6 on
 		gue1 4 on
 		gue1 6 on
-		vxlan 4 off
 		vxlan 4 on
 		vxlan 6 on
 	END
