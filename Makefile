@@ -68,9 +68,11 @@ GUARDOBJ := $(foreach n,1 2 3,$(B)/tests/mirrorguard$(n).bpf.o)
 
 # Test programs: those on our library, those that need nothing of it, and the rest below
 LIBTESTS := \
+	benchl2tp \
 	benchlb \
 	benchmirror \
 	flow \
+	l2tprun \
 	lbpkt \
 	lbring \
 	lbsim \
@@ -141,8 +143,8 @@ $(B)/tests/unit_window: tests/unit_window.c bpf/window.h
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -pthread
 
-bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchagent $(B)/tests/benchlb $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_ipfix \
-		$(addprefix $(B)/tests/bpf/,agentharness.o bench.o empty.o flowbench.o flowpeer.o lbharness.o tcempty.o)
+bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchagent $(B)/tests/benchl2tp $(B)/tests/benchlb $(B)/tests/flow $(B)/tests/flowsend $(B)/tests/unit_ipfix \
+		$(addprefix $(B)/tests/bpf/,agentharness.o bench.o empty.o flowbench.o flowpeer.o l2tpharness.o lbharness.o tcempty.o)
 	tests/bench
 	@echo
 	KATRAN=$(KATRAN) tests/benchlb
@@ -150,6 +152,8 @@ bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchagent $(B)/tests/benchlb $(
 	tests/benchagent
 	@echo
 	tests/benchmirror
+	@echo
+	tests/benchl2tp
 	@echo
 	$(B)/tests/unit_ipfix bench
 	@echo

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* agent: packets of a load balancer out of GUE, to applications that own the VIP or do not. */
 #include "agenthop.bpf.h"
+#include "mss.bpf.h"
 
 /*
  * XDP: the whole packet is at hand, checksums are complete.
@@ -446,59 +447,16 @@ static __always_inline int skb_decapsulate(struct __sk_buff *skb, const struct a
  * Replies.
  */
 
-/* Where the maximum segment size is among the options of a TCP header of len bytes, 0: it is not. */
-static __always_inline __u32 mss_find(const __u8 *tcp, __u32 len)
-{
-	__u32 i = sizeof(struct tcphdr), step;
-
-	for (int n = 0; n < 40; n++) {
-		i &= 63; /* the same for the verifier in each round */
-		barrier_var(i);
-		if (i + 4 > len || i > 56 || tcp[i] == 0)
-			return 0;
-		if (tcp[i] == 2)
-			return tcp[i + 1] == 4 ? i + 2 : 0;
-		step = tcp[i] == 1 ? 1 : tcp[i + 1];
-		if (!step)
-			return 0;
-		i += step;
-	}
-	return 0;
-}
-
 #define MSS_LEAST 88 /* what the smallest MTU that IPv4 knows, and headers, leave */
-
-static __always_inline __u16 swap(__u16 v)
-{
-	return v << 8 | v >> 8;
-}
 
 /* A SYN-ACK: the client's segments have to fit into the tunnel. */
 __noinline int mss_clamp(struct __sk_buff *skb, __u32 l4, __u32 overhead)
 {
-	__u8 tcp[64] = { 0 };
-	__u32 len, at;
-	__u16 from, to;
+	__u16 from = 0;
+	__u32 at = mss_read(skb, l4, &from);
 
-	if (bpf_skb_load_bytes(skb, l4, tcp, sizeof(struct tcphdr)))
+	if (!at || from < overhead + MSS_LEAST || !mss_write(skb, l4, at, from, from - overhead))
 		return 0;
-	len = (tcp[12] >> 4) * 4;
-	if (len <= sizeof(struct tcphdr) || len > 60 || bpf_skb_load_bytes(skb, l4, tcp, len))
-		return 0;
-	at = mss_find(tcp, len);
-	if (at < sizeof(struct tcphdr) || at > 58)
-		return 0;
-	from = tcp[at] << 8 | tcp[at + 1];
-	if (from < overhead + MSS_LEAST)
-		return 0;
-	to = bpf_htons(from - overhead);
-	from = bpf_htons(from);
-	if (bpf_skb_store_bytes(skb, l4 + at, &to, 2, 0))
-		return 0;
-	if (at & 1)
-		bpf_l4_csum_replace(skb, l4 + 16, swap(from), swap(to), 2);
-	else
-		bpf_l4_csum_replace(skb, l4 + 16, from, to, 2);
 	count(AGENT_CLAMPED);
 	return 1;
 }

@@ -101,7 +101,7 @@ struct mirror_target {
 	__u64 cap_ps;         /* picoseconds per octet: what the program reckons with */
 	char dev[16];         /* the interface's name when the target was added */
 	__u8 mac[6];          /* the interface's own */
-	__u8 variant;         /* of GUE: 0, or 1: no header of its own (bpf/gue.h) */
+	__u8 variant;         /* of GUE: 0, with struct gue; 1, the IP packet is right behind UDP */
 	__u8 reserved[17];
 };
 

@@ -33,6 +33,8 @@ extern const struct cmd lb_cmds[];
 extern const struct cmd agent_cmds[];
 extern const struct cmd mirror_cmds[];
 
+extern const struct cmd l2tp_cmds[];
+
 /* flows.c reads the words, these answer. instance NULL: the default one, which need not
  * be there; of stats and collectors: all. They print their errors. */
 struct bpffs;
@@ -101,6 +103,16 @@ must_use int mirror_test(struct run *run, const void *params, __u64 given);
 int mirror_take_dev(const char *s, void *field, struct why *why);
 void mirror_complete_dev(void);
 void mirror_complete_target(void);
+
+/* l2tp.c has the table; l2tplist.c answers. */
+struct l2tp_view_params {
+	char name[NAME_LEN];    /* "": all */
+};
+extern const struct arg l2tp_list_args[], l2tp_show_args[], l2tp_stats_args[];
+must_use int l2tp_list(struct run *run, const void *params, __u64 given);
+must_use int l2tp_show(struct run *run, const void *params, __u64 given);
+must_use int l2tp_stats(struct run *run, const void *params, __u64 given);
+void l2tp_complete_name(void);
 
 extern const struct cmd objects[]; /* main.c: the first words */
 

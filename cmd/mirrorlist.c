@@ -99,6 +99,7 @@ static const char *const target_problems[] = {
 	{ .key = "to", .head = "TO", .type = COL_STR }, \
 	{ .key = "port", .head = "PORT", .type = COL_U64 }, \
 	{ .key = "encap", .head = "ENCAP", .type = COL_STR }, \
+	{ .key = "variant", .head = "VARIANT", .type = COL_U64, .wide = true }, \
 	{ .key = "vni", .head = "VNI", .type = COL_U64 }, \
 	{ .key = "source", .head = "SOURCE", .type = COL_STR }, \
 	{ .key = "gateway", .head = "GATEWAY", .type = COL_STR, .wide = true }, \
@@ -119,7 +120,7 @@ static const char *const target_problems[] = {
 	{ .key = "repair", .type = COL_STR }, \
 	{ 0 }, \
 }
-static const struct column target_columns[2][24] = { TARGET_COLUMNS(false), TARGET_COLUMNS(true) };
+static const struct column target_columns[2][25] = { TARGET_COLUMNS(false), TARGET_COLUMNS(true) };
 
 static void stat_cells(struct table *t, const struct mirror_stat *s, bool is_sender)
 {
@@ -146,6 +147,8 @@ static void to_cells(struct table *t, const struct mirror_target *rec)
 	table_str(t, "encap", "%s", mirror_encap_words[rec->encap == MIRROR_VXLAN]);
 	if (rec->encap == MIRROR_VXLAN)
 		table_u64(t, "vni", rec->vni);
+	else
+		table_u64(t, "variant", rec->variant);
 	table_str(t, "source", "%s", mirror_format_source(rec, text));
 	table_str(t, "gateway", "%s", mirror_format_gateway(rec, text));
 	table_bool(t, "udp_csum", rec->has_checksum);

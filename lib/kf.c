@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "flowtable.h"
 #include "kf.h"
+#include "l2tps.h"
 #include "lbtable.h"
 #include "limits.h"
 #include "mirrortable.h"
@@ -21,6 +22,7 @@
 #include "agent.skel.h"
 #include "connlimit.skel.h"
 #include "flows.skel.h"
+#include "l2tp.skel.h"
 #include "lb.skel.h"
 #include "mirror.skel.h"
 #include "mirrortarget.skel.h"
@@ -121,7 +123,16 @@ static const struct kf mirrortarget = {
 	.leave = mirrortarget_leave,
 };
 
-const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &lb, &agent, &mirror, &mirrortarget, NULL };
+static const struct kf l2tp = {
+	.name = L2TP_KF,
+	.help = "Ethernet frames through L2TPv3 pseudowires",
+	.hooks = 1 << HOOK_TC_INGRESS,
+	.bytes = l2tp_skel__elf_bytes,
+	.prepare = l2tp_prepare,
+	.keeps = l2tp_keeps,
+};
+
+const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &lb, &agent, &mirror, &mirrortarget, &l2tp, NULL };
 
 const struct kf *kf_find(const char *name)
 {

@@ -472,11 +472,8 @@ static bool compare(const struct job *j)
 
 static int job_run(struct job *j)
 {
-	bool is_changed;
+	bool is_changed = compare(j);
 
-	if (j->plan.n > MIRROR_FILTERS)
-		return fail(-E2BIG, "%s has %d filters, no more fit", j->at.iface.name, MIRROR_FILTERS);
-	is_changed = compare(j);
 	return j->place < 0 && !j->plan.n ? 0 : carry_out(j, is_changed);
 }
 
@@ -554,9 +551,6 @@ static int job_open(const struct run *run, struct mirror *m, const struct iface 
 
 	if (err)
 		return fail_errno(err, "this network namespace");
-	err = gone_flush(run, m, &here, dev->name);
-	if (err && err != -ENOENT)
-		return err;
 	err = job_new(run, m, &here, mirror_place_find(m, &here, dev->index), job);
 	if (!err)
 		(*job)->at.iface = *dev;
@@ -594,7 +588,8 @@ static int take_all(struct job *j, const struct mirror_filter_want *want, int n,
 	for (int i = j->plan.n - 1; is_all && i >= 0; i--)
 		if (!is_wanted[j->plan.f[i].number])
 			plan_drop(&j->plan, i);
-	return 0;
+	return j->plan.n > MIRROR_FILTERS ? fail(-E2BIG, "%s has %d filters, no more fit", j->at.iface.name,
+						 MIRROR_FILTERS) : 0;
 }
 
 int mirror_filters_set(const struct run *run, const struct bpffs *b, const struct iface *dev,
@@ -618,6 +613,10 @@ int mirror_filters_set(const struct run *run, const struct bpffs *b, const struc
 		err = mirror_make(b, &m);
 	if (!err)
 		err = job_run(j);
+	if (!err) {
+		err = gone_flush(run, &m, &j->at.netns, dev->name);
+		err = err == -ENOENT ? 0 : err;
+	}
 	ret = m.config ? mirror_remove_unused(run, &m) : 0;
 	return err ? err : ret;
 }

@@ -356,13 +356,27 @@ static void undo(const struct run *run, struct mirror *m, const struct netns *he
 		warn("kf/" MIRROR_KF " was made and stays");
 }
 
-static int number_new(const struct mirror *m)
+static int number_free(const struct mirror *m)
 {
 	for (int i = 0; i < MIRROR_TARGETS; i++)
 		if (!mirror_target_get(m, i))
 			return i;
-	return fail(-E2BIG, "there are %d targets, no more fit; remove one first: l3afctl mirror target remove NAME",
-		    MIRROR_TARGETS);
+	return -ENOENT;
+}
+
+static int number_new(const struct run *run, struct mirror *m, const struct netns *here)
+{
+	int number = number_free(m), err = number < 0 && !run->dry_run ? mirror_forget_gone(m, here) : 0;
+
+	if (err)
+		return err;
+	if (number < 0)
+		number = number_free(m);
+	for (int i = 0; number < 0 && run->dry_run && i < MIRROR_TARGETS; i++)
+		if (mirror_netns_is_gone(m, here, mirror_target_get(m, i)->netns))
+			number = i;
+	return number >= 0 ? number : fail(-E2BIG, "there are %d targets, no more fit; remove one first: l3afctl mirror "
+					   "target remove NAME", MIRROR_TARGETS);
 }
 
 static int dev_of(const struct mirror_target_want *w, const struct mirror_target *now, struct iface *dev)
@@ -394,8 +408,9 @@ static int add(const struct run *run, const struct bpffs *b, const struct mirror
 		was = *mirror_target_get(m, number);
 		now = &was;
 	} else {
-		number = number_new(m);
-		err = number < 0 ? number : check_new(w);
+		err = check_new(w);
+		number = err ? err : number_new(run, m, &here);
+		err = number < 0 ? number : 0;
 	}
 	if (!err)
 		err = dev_of(w, now, &dev);
@@ -430,30 +445,35 @@ int mirror_target_add(const struct run *run, const struct bpffs *b, const struct
 struct users {
 	char text[160];
 	int n;
+	bool has_gone; /* one of an interface that is no more */
 };
 
-static void users_add(struct users *u, const struct mirror_place *p, __u32 number)
+static void users_add(struct users *u, __u32 number, const char *dev)
 {
 	size_t used = strlen(u->text);
 
 	if (u->n++ < 3)
-		snprintf(u->text + used, sizeof(u->text) - used, "%s%u dev %.15s", used ? ", " : "", number, p->name);
+		snprintf(u->text + used, sizeof(u->text) - used, "%s%u dev %s", used ? ", " : "", number, dev);
 }
 
 static int users_of(const struct mirror *m, const struct netns *here, int number, struct users *u)
 {
 	for (int i = 0; i < MIRROR_PLACES; i++) {
 		auto_mirror_view struct mirror_view v = MIRROR_VIEW_INIT;
-		int err;
+		const struct mirror_place *p = &m->place[i];
+		char dev[MIRROR_TEXT];
+		int err, n = u->n;
 
-		if (!m->place[i].since || m->place[i].netns != here->id)
+		if (!p->since || p->netns != here->id)
 			continue;
 		err = mirror_view_open(m, i, &v);
 		if (err)
-			return mirror_fail(err, m->place[i].name);
+			return mirror_fail(err, p->name);
+		mirror_format_dev(here, p->netns, p->ifindex, p->name, dev);
 		for (int j = 0; j < v.n; j++)
 			if (v.set->filter[j].action == MIRROR_ACCEPT && v.set->filter[j].target == number)
-				users_add(u, &m->place[i], v.set->filter[j].number);
+				users_add(u, v.set->filter[j].number, dev);
+		u->has_gone |= u->n > n && mirror_is_gone(here, p->netns, p->ifindex);
 	}
 	return 0;
 }
@@ -465,8 +485,9 @@ static int check_unused(const struct mirror *m, const struct netns *here, int nu
 
 	if (err || !u.n)
 		return err;
-	return fail(-EBUSY, "%s: %d filter%s to it, %s%s; l3afctl mirror filter remove, or send them to another one",
-		    name, u.n, u.n > 1 ? "s send" : " sends", u.text, u.n > 3 ? " and more" : "");
+	return fail(-EBUSY, "%s: %d filter%s to it, %s%s; l3afctl mirror filter remove%s, or send them to another one",
+		    name, u.n, u.n > 1 ? "s send" : " sends", u.text, u.n > 3 ? " and more" : "",
+		    u.has_gone ? ", filter flush dev IF where it is gone" : "");
 }
 
 int mirror_target_remove(const struct run *run, const struct bpffs *b, const char *name)

@@ -533,7 +533,7 @@ const char *mirror_look_target_words(const struct mirror_look_target *t, char bu
 
 	words_add(&w, "%s dev %s to %s", t->rec.name, t->iface, mirror_format_to(&t->rec, text));
 	words_add(&w, " encap %s", mirror_encap_words[t->rec.encap == MIRROR_VXLAN]);
-	if (t->rec.encap == MIRROR_GUE && t->rec.variant)
+	if (t->rec.encap == MIRROR_GUE)
 		words_add(&w, " variant %u", t->rec.variant);
 	if (t->rec.encap == MIRROR_VXLAN)
 		words_add(&w, " vni %u", t->rec.vni);

@@ -44,7 +44,7 @@ help_text() {
 			help_text help $words
 			[[ $output == "$text" ]]
 		done
-	done < <(l3afctl --grammar | grep -xE '(chain|limit|flows|lb|agent|mirror) [a-z]+')
+	done < <(l3afctl --grammar | grep -xE '(chain|limit|flows|lb|agent|mirror|l2tp) [a-z]+')
 	for words in 'lb vip add' 'lb backend set' 'lb flows purge' 'lb health run' 'mirror target add' 'mirror filter list'; do
 		# shellcheck disable=SC2086
 		help_text $words --help

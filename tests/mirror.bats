@@ -264,6 +264,7 @@ sixteen() {
 }
 @test "a full table: 1000 filters at once, one more, and 1000 others in their place" {
 	quietly $T
+	quietly filter add dev s0 action reject # the programs are there
 	run -0 in_ns srv "$FP/mirrorset" "$BPFFS" s0 make 1000 1
 	figure "$output"
 	refuses 1 "l3afctl: s0 has 1000 filters, no more fit" l3af mirror filter add 5000 dev s0 action accept
@@ -412,8 +413,15 @@ raw_frames() {
 	in_ns srv ip link del x0
 	[[ $(l3af --json mirror filter list | jq -r '.[].dev') == 'x0(gone)' ]]
 	in_ns srv ip link add x0 type veth peer name x1
-	does $'- mirror filter 3 dev x0(gone)\n+ mirror filter 10 dev x0 direction ingress action accept to t1\n+ chain mirror dev x0 hook tc-ingress position 1 engine tcx' \
-		l3af mirror filter add dev x0 direction ingress action accept
+	# what fails, and what does not concern them, leaves them
+	refuses 2 "l3afctl: to t2: there is no such target; l3afctl mirror target add t2 makes it" \
+		l3af mirror filter add dev x0 action accept to t2
+	does '' l3af mirror filter remove 9 dev x0
+	[[ $(l3af --json mirror filter list | jq -r '.[].dev') == 'x0(gone)' ]]
+	refuses 1 'l3afctl: t1: 1 filter sends to it, 3 dev x0(gone); l3afctl mirror filter remove, filter flush dev IF where it is gone, or send them to another one' \
+		l3af mirror target remove t1
+	dry $'+ mirror filter 10 dev x0 direction ingress action accept to t1\n+ chain mirror dev x0 hook tc-ingress position 1 engine tcx\n- mirror filter 3 dev x0(gone)' \
+		filter add dev x0 direction ingress action accept
 	in_ns srv ip link del x0
 	dry '- mirror filter 10 dev x0(gone)' filter flush
 	in_ns srv ip link add x0 type veth peer name x1
@@ -459,6 +467,24 @@ frames_of() { in_ns col ip -j -s link show "$1" | jq -r '.[0].stats64.rx.packets
 + chain mirrortarget dev c0 hook tc-egress position 1 engine tcx' l3af mirror target add t1 dev c0 to 10.77.0.1 encap gue
 	NS=cli does $'- mirror target t1\n- chain mirrortarget dev c0 hook tc-egress' l3af mirror target remove t1
 	does '' l3af mirror $T
+}
+@test "network namespaces that were deleted make room" {
+	NS=cli quietly target add t1 dev c0 to 10.77.0.9 encap gue
+	NS=cli quietly filter add dev c0 action accept
+	for i in {1..15}; do quietly target add n$i dev m0 to 10.78.0.2 encap vxlan vni $i; done
+	refuses 1 "l3afctl: there are 16 targets, no more fit; remove one first: l3afctl mirror target remove NAME" mirror $T
+	[[ $(NS=cli l3af --json mirror filter list | jq -r '.[].state') == on ]]
+	ip netns delete cli
+	eventually mirror $T
+	[[ $(l3af --json mirror target list | jq length) == 16 ]]
+}
+@test "twenty at once: each filter is there, and each counts for itself" {
+	quietly $T
+	for i in {1..20}; do quietly filter add $((i * 3)) dev s0 direction ingress proto udp dport $((9000 + i)) action accept & done
+	wait
+	[[ $(l3af --json mirror filter list | jq -c '[.[].number] == [range(3; 61; 3)]') == true ]]
+	for i in {1..20}; do udp $i $((9000 + i)); done
+	[[ $(l3af --json mirror stats | jq -c '[.filters[].packets] == [range(1; 21)]') == true ]]
 }
 @test "without CAP_SYS_ADMIN filters cannot be read: said so" {
 	quietly $T

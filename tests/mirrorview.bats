@@ -83,12 +83,14 @@ arrived() { in_ns col ip -j -s link show mir0 | jq -r '.[0].stats64.rx | "\(.pac
 
 @test "targets: all that was said of them, and again from the listing" {
 	tap cap 100mbit
-	mirror target add gue6 dev m0 to '[2001:db8::9]:7777' encap gue source fd77::1 gateway 02:78:00:00:00:02 udp-csum off
+	mirror target add gue6 dev m0 to '[2001:db8::9]:7777' encap gue variant 1 source fd77::1 gateway 02:78:00:00:00:02 udp-csum off
 	run -0 --separate-stderr l3af --json mirror target list
 	[[ -z $stderr ]]
-	[[ $(jq -c '.[] | [.name, .dev, .to, .port, .encap, .vni, .source, .gateway, .udp_csum, .cap_bits_per_second, .cap, .filters, .state, .repair]' \
-		<<<"$output") == '["gue6","m0","2001:db8::9",7777,"gue",null,"fd77::1","02:78:00:00:00:02",false,null,null,0,"on",null]
-["tap","m0","10.78.0.2",4789,"vxlan",7,"10.78.0.1","auto",false,100000000,"100mbit",0,"on",null]' ]] || { echo "$output"; return 1; }
+	[[ $(jq -c '.[] | [.name, .dev, .to, .port, .encap, .variant, .vni, .source, .gateway, .udp_csum, .cap_bits_per_second, .cap, .filters, .state, .repair]' \
+		<<<"$output") == '["gue6","m0","2001:db8::9",7777,"gue",1,null,"fd77::1","02:78:00:00:00:02",false,null,null,0,"on",null]
+["tap","m0","10.78.0.2",4789,"vxlan",null,7,"10.78.0.1","auto",false,100000000,"100mbit",0,"on",null]' ]] || { echo "$output"; return 1; }
+	[[ $(jq -r '.[0].target' <<<"$output") == \
+		'gue6 dev m0 to [2001:db8::9]:7777 encap gue variant 1 source fd77::1 gateway 02:78:00:00:00:02 cap none udp-csum off' ]]
 	[[ $(jq -r '.[1].target' <<<"$output") == \
 		'tap dev m0 to 10.78.0.2:4789 encap vxlan vni 7 source 10.78.0.1 gateway auto cap 100mbit udp-csum off' ]]
 	[[ $(jq -c '.[1]' <<<"$output") == "$(l3af --json mirror target show tap | jq -c .)" ]]
