@@ -238,7 +238,6 @@ static __always_inline int leave(struct __sk_buff *skb, struct mirror_way *w, co
 static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way *w, const struct mirror_target *t)
 {
 	struct head h = { .is_v6 = t->to[0] | t->to[1], .is_vxlan = t->encap == MIRROR_VXLAN, .is_bare = t->variant };
-	__u32 known = SUM_UNKNOWN;
 	__u64 flags, more;
 	__be16 type;
 	long err;
@@ -258,15 +257,12 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 	if (err < 0)
 		return drop(w, cause_of(err));
 	flags = err;
-	if (t->has_checksum && !skb->gso_size) {
-		__u32 summed = summed_get(skb);
-
-		if (!w->job.flags && (summed == CHECKSUM_UNNECESSARY_ || summed == CHECKSUM_PARTIAL_))
-			known = whole_sum(skb);
-	}
 	more = (h.is_v6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) | BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
 	if (h.is_vxlan)
 		more |= BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN + h.tags * 4);
+	/* or the kernel forgets that a checksum is right, which the outer one is reckoned by */
+	if (t->has_checksum)
+		more |= BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 	err = bpf_skb_adjust_room(skb, h.room, BPF_ADJ_ROOM_MAC, flags | more);
 	/* it has been in a tunnel of the kernel's already: that cannot be cut into segments */
 	if (err == -114 /* EALREADY */ && !skb->gso_size) {
@@ -280,7 +276,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 	head_write(skb, w, t, &h);
 	/* segments get the header as it is, but each would have another sum */
 	if (t->has_checksum && !skb->gso_size)
-		sum_write(skb, head_len(&h), known);
+		sum_write(skb, head_len(&h));
 	if (bpf_skb_store_bytes(skb, 0, w->head, head_len(&h) & (HEAD_SIZE - 1), 0))
 		return drop(w, MIRROR_ERROR);
 	return leave(skb, w, &h);
