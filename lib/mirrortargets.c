@@ -289,13 +289,15 @@ static void write_copy(struct mirror *m, int number, const struct mirror_target 
 {
 	__u32 bit = 1U << number;
 	bool which = m->config->which & bit;
+	struct mirror_target new = *t;
 
-	*copy_of(m, number, !which) = *t;
+	new.serial = ++m->config->serial;
+	*copy_of(m, number, !which) = new;
 	if (m->config->targets & bit) {
 		__atomic_xor_fetch(&m->config->which, bit, __ATOMIC_SEQ_CST);
 		return;
 	}
-	*copy_of(m, number, which) = *t;
+	*copy_of(m, number, which) = new;
 	memset(&m->state[number], 0, sizeof(m->state[number]));
 	__atomic_or_fetch(&m->config->targets, bit, __ATOMIC_SEQ_CST);
 }
