@@ -63,25 +63,32 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 # Test programs, third-party-style objects, and the members that mark test packets
 TESTOBJ := $(patsubst %.bpf.c,$(B)/%.o,$(sort $(wildcard tests/bpf/*.bpf.c)))
 FPOBJ := $(foreach id,1 2 3 4 5 6 7 8 9,$(B)/tests/fp$(id).bpf.o) $(B)/tests/fpcount.bpf.o
+# mirror with one of its guards left out
+GUARDOBJ := $(foreach n,1 2 3,$(B)/tests/mirrorguard$(n).bpf.o)
 
 # Test programs: those on our library, those that need nothing of it, and the rest below
 LIBTESTS := \
 	benchl2tp \
 	benchlb \
+	benchmirror \
 	flow \
 	l2tprun \
 	lbpkt \
 	lbring \
-	lbsim
+	lbsim \
+	match \
+	mirrorpkt \
+	mirrorset
 PLAINTESTS := \
 	agentrun \
 	benchagent \
 	flowsend \
 	lbflood \
 	lbload \
+	mirrorload \
 	syn
 tests: all test-objects $(patsubst %,$(B)/tests/%,$(LIBTESTS) $(PLAINTESTS) oracle killat unit_window)
-test-objects: $(TESTOBJ) $(FPOBJ)
+test-objects: $(TESTOBJ) $(FPOBJ) $(GUARDOBJ)
 
 $(B)/tests/bpf/%.o: tests/bpf/%.bpf.c
 	@mkdir -p $(@D)
@@ -99,6 +106,11 @@ $(B)/tests/fpcount.bpf.o: tests/tools/fpcount.bpf.c tests/tools/fp.h
 	@mkdir -p $(@D)
 	$(call say,BPF)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(B)/tests/mirrorguard%.bpf.o: bpf/mirror.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -DMIRROR_WITHOUT_GUARD=$* -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@ $<
 
 ORACLE := oracle.c assail.c judge.c change.c command.c traffic.c
 $(B)/tests/oracle: $(ORACLE:%=tests/tools/%) $(wildcard tests/tools/*.h) bpf/root.h
@@ -139,11 +151,15 @@ bench: $(B)/l3afctl $(B)/tests/bench $(B)/tests/benchagent $(B)/tests/benchl2tp 
 	@echo
 	tests/benchagent
 	@echo
+	tests/benchmirror
+	@echo
 	tests/benchl2tp
 	@echo
 	$(B)/tests/unit_ipfix bench
 	@echo
 	tests/benchexport
+
+bench: $(B)/tests/match $(B)/tests/benchmirror $(addprefix $(B)/tests/bpf/,drop.o match.o mirrorpeer.o tcempty.o)
 
 # What has to be there on Debian 12, to build and to test
 DEPS := gcc clang llvm make bpftool pkg-config libbpf-dev libxdp-dev libmnl-dev libcjson-dev libsodium-dev \
@@ -177,7 +193,7 @@ demo: deps
 clean:
 	rm -rf $(B)
 
--include $(patsubst %,$(B)/tests/%.d,$(LIBTESTS) $(PLAINTESTS)) $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d)
+-include $(patsubst %,$(B)/tests/%.d,$(LIBTESTS) $(PLAINTESTS)) $(OBJ:.o=.d) $(SKEL:.skel.h=.bpf.d) $(TESTOBJ:.o=.d) $(GUARDOBJ:.o=.d)
 
 .PHONY: all bench check check-vm clean demo deps test-objects tests
 .DELETE_ON_ERROR:
@@ -211,7 +227,7 @@ uninstall:
 
 tests: $(patsubst %.c,$(B)/%,$(wildcard tests/unit_*.c))
 
-$(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/text.o $(B)/lib/err.o
+$(B)/tests/unit_%: tests/unit_%.c $(B)/lib/out.o $(B)/lib/parse.o $(B)/lib/parsenet.o $(B)/lib/text.o $(B)/lib/err.o
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)

@@ -33,7 +33,10 @@
 #define MIRROR_PLACES 256
 #define MIRROR_TARGETS 16
 #define MIRROR_FILTERS 1000 /* of one interface */
+#define MIRROR_STATS (2 * MIRROR_FILTERS) /* so that all filters can make way for others in one step */
 
+#define MIRROR_GUE_PORT 6080
+#define MIRROR_VXLAN_PORT 4789 /* RFC 7348, section 8 */
 enum mirror_encap { MIRROR_GUE, MIRROR_VXLAN };
 enum mirror_action { MIRROR_ACCEPT, MIRROR_REJECT };
 enum mirror_sample { MIRROR_BY_PACKET, MIRROR_BY_FLOW };
@@ -42,7 +45,10 @@ struct mirror_config {
 	__u32 abi;            /* MIRROR_ABI */
 	__u32 which;          /* bit t: the copy of target t that is in use, targets[t + 16 * bit] */
 	__u32 targets;        /* bit t: target t is there */
-	__u32 reserved[13];
+	__u32 reserved;
+	__u64 changing;       /* of user space: the network namespace whose targets are being changed;
+			       * who finds it set there completes that */
+	__u32 reserved2[10];
 };
 
 struct mirror_place {
@@ -50,12 +56,14 @@ struct mirror_place {
 	__u64 since;          /* CLOCK_REALTIME, seconds; 0: the place is not used */
 	__u32 ifindex;
 	__u8 is_cookie;
-	__u8 reserved[3];
+	__u8 is_changing;     /* of user space: as mirror_config.changing */
+	__u8 reserved[2];
 	char name[16];        /* the interface's, when the first filter was added */
 	__u32 reserved2[6];
 };
 
 #define MIRROR_HEADERS 0xffff
+#define MIRROR_SNAPLEN_LEAST 64
 struct mirror_filter {
 	struct match_rule rule;
 	__u64 since;          /* CLOCK_REALTIME, seconds */
@@ -92,7 +100,9 @@ struct mirror_target {
 	__u64 cap;            /* bits per second of the frames sent, 0: no cap */
 	__u64 cap_ps;         /* picoseconds per octet: what the program reckons with */
 	char dev[16];         /* the interface's name when the target was added */
-	__u32 reserved[6];
+	__u8 mac[6];          /* the interface's own */
+	__u8 variant;         /* of GUE: 0, with struct gue; 1, the IP packet is right behind UDP */
+	__u8 reserved[17];
 };
 
 /* Written by packets. */
@@ -128,28 +138,50 @@ struct mirror_stat {
 };
 /* packets = sent + the sum of not_sent; a reject filter has packets and octets alone. */
 
+/* cb[0] of a clone. */
+#define MIRROR_MAGIC 0x4c33414dU /* "L3AM": on its way to mirrortarget; cb[1] is its cookie */
+#define MIRROR_DONE 0x4c33414eU  /* encapsulated; cb[1..4]: cookie, copy, place, stat, where the
+				  * kernel was asked for the next hop (cb[1] != 0) */
+/* tc_index of a clone that is encapsulated: a bridge above the wire wipes cb */
+#define MIRROR_INDEX 0x4c4d
+
 /* From mirror to mirrortarget, on one CPU, while bpf_clone_redirect runs. */
-#define MIRROR_MAGIC 0x4c33414dU /* "L3AM": cb[0] of a clone on its way to mirrortarget */
-#define MIRROR_DONE 0x4c33414eU  /* cb[0] of a clone that is encapsulated */
-struct mirror_way {
-	__u32 cookie;         /* cb[1] of the clone; counts; 0: none is on its way */
+struct mirror_job {
+	__u32 cookie;         /* cb[1] of the clone; 0: none is on its way */
 	__u32 copy;           /* index into targets */
 	__u32 place;
 	__u32 stat;
 	__u32 hash;           /* of the flow: source port and flow label */
-	__u32 snaplen;        /* octets that stay of the frame as it is in the clone; 0: all */
+	__u32 snaplen;        /* octets that stay of the frame with its tags; 0: all */
+	__u16 headers;        /* octets of the IP and transport header; 0: it is not IP */
+	__u8 proto;           /* IP protocol, of headers */
+	__u8 is_waiting;      /* the kernel was asked for the next hop and did not send it yet */
 	__u32 is_taken;       /* mirrortarget saw it */
 	__u32 cause;          /* 1 + enum mirror_cause: why mirrortarget dropped it */
 	__u32 octets;         /* as sent */
 	__u32 flags;          /* MIRROR_WAY_* */
-	struct mirror_hop {   /* next hop by target, for a second */
-		__u32 until;  /* ns >> 30 */
-		__u8 dst[6], src[6];
-		__u32 copy;
-	} hop[MIRROR_TARGETS];
+	__u32 reserved[3];
 };
 #define MIRROR_WAY_CUT 1
 #define MIRROR_WAY_FITTED 2
+
+struct mirror_way {
+	struct mirror_job job;
+	__u32 count;          /* the last cookie */
+	__u32 reserved;
+	__u8 head[176];       /* an outer header, as it is made, and zeroes */
+	__u8 chunk[520];      /* of a packet whose sum is reckoned */
+	struct mirror_hop {   /* next hop by target, good for MIRROR_HOP_JIFFIES */
+		__u64 dev;    /* the kernel's struct net_device: only ever read through, as what may be gone */
+		__u32 since;  /* jiffies */
+		__u32 copy;
+		__u32 mtu;    /* of the interface; 0: nothing is known */
+		__u32 is_doubted; /* something was refused: is the interface still up? */
+		__u8 dst[6], src[6];
+		__u32 reserved;
+	} hop[MIRROR_TARGETS];
+};
+#define MIRROR_HOP_JIFFIES 250
 
 /* Constants of each loaded copy of mirror (.rodata.place). */
 struct mirror_here {
@@ -157,14 +189,12 @@ struct mirror_here {
 	__u32 direction; /* as enum flow_direction */
 };
 
-_Static_assert(sizeof(struct match_rule) == 56, "ABI");
-_Static_assert(sizeof(struct match_node) == 72, "ABI");
-_Static_assert(sizeof(struct match_bitmap) == 136, "ABI");
 _Static_assert(sizeof(struct mirror_config) == 64, "ABI");
 _Static_assert(sizeof(struct mirror_place) == 64, "ABI");
 _Static_assert(sizeof(struct mirror_filter) == 88, "ABI");
 _Static_assert(sizeof(struct mirror_target) == 144, "ABI");
 _Static_assert(sizeof(struct mirror_state) == 64, "ABI");
+_Static_assert(sizeof(struct mirror_job) == 56, "ABI");
 _Static_assert(sizeof(struct mirror_stat) == 48 + 8 * MIRROR_CAUSES, "ABI");
 
 #endif

@@ -33,7 +33,8 @@ enum {
 
 struct pkt {
 	void *l3;         /* valid with PKT_V4 (20 bytes are there) or PKT_V6 (40) */
-	void *l4;         /* valid with PKT_L4; not yet compared with the end */
+	void *l4;         /* valid with PKT_L4, and where a later fragment's data is; not yet compared
+			   * with the end */
 	__be32 frag_id;   /* valid with PKT_FRAGMENT */
 	__u16 type;       /* EtherType behind the tags, host byte order */
 	__u16 vlan[PKT_VLANS]; /* tags as they stand, outer first, host byte order */
@@ -113,6 +114,7 @@ static __always_inline void pkt_walk6(struct pkt *p, void *end)
 			p->frag_id = ext->rest;
 			if (ext->frag & bpf_htons(0xfff8)) {
 				p->proto = ext->next;
+				p->l4 = p->l3 + off;
 				return;
 			}
 		}

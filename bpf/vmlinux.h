@@ -49,6 +49,18 @@ struct sock {
 
 struct tcp_sock;
 
+struct net_device {
+	unsigned int flags;
+	unsigned long state;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	unsigned char *head, *data;
+	__u16 csum_start, csum_offset;
+	__u8 ip_summed:2;
+};
+
 struct bpf_iter__tcp {
 	struct sock_common *sk_common;
 };

@@ -31,6 +31,8 @@ extern const struct cmd limit_cmds[];
 extern const struct cmd flows_cmds[];
 extern const struct cmd lb_cmds[];
 extern const struct cmd agent_cmds[];
+extern const struct cmd mirror_cmds[];
+
 extern const struct cmd l2tp_cmds[];
 
 /* flows.c reads the words, these answer. instance NULL: the default one, which need not
@@ -77,6 +79,30 @@ must_use int lb_doctor(struct run *run, const void *params, __u64 given);
 int lb_take_vip(const char *s, void *field, struct why *why);
 void lb_complete_vip(void);
 void lb_complete_backend(void);
+
+/* mirror.c has the table; what reads is in mirrorlist.c. */
+struct mirror_view_params {
+	char dev[16];           /* "": not given */
+	char target[NAME_LEN];
+	__u64 interval_us;
+};
+extern const struct arg mirror_target_show_args[], mirror_filter_list_args[], mirror_stats_args[];
+must_use int mirror_target_list(struct run *run, const void *params, __u64 given); /* takes no arguments */
+must_use int mirror_target_show(struct run *run, const void *params, __u64 given);
+must_use int mirror_filter_list(struct run *run, const void *params, __u64 given);
+must_use int mirror_stats(struct run *run, const void *params, __u64 given);
+struct mirror_test_params {  /* mirrortest.c */
+	struct mirror_test_end { struct addr addr; __u16 port; } src, dst;
+	char dev[16];
+	int direction, proto, vlan;
+	__u8 flags;
+};
+extern const struct arg mirror_test_args[];
+must_use int mirror_test(struct run *run, const void *params, __u64 given);
+/* An interface that has filters, and may be gone; targets. */
+int mirror_take_dev(const char *s, void *field, struct why *why);
+void mirror_complete_dev(void);
+void mirror_complete_target(void);
 
 /* l2tp.c has the table; l2tplist.c answers. */
 struct l2tp_view_params {

@@ -47,6 +47,7 @@ const struct cmd objects[] = {
 	{ .word = "flows", .help = "packets counted by flow, exported by IPFIX", .sub = flows_cmds },
 	{ .word = "lb", .help = "connections to VIPs balanced over backends", .sub = lb_cmds },
 	{ .word = "agent", .help = "a load balancer's packets out of their tunnels, on backends", .sub = agent_cmds },
+	{ .word = "mirror", .help = "copies of packets to a collector, without harm to the packets", .sub = mirror_cmds },
 	{ .word = "l2tp", .help = "Ethernet pseudowires by L2TPv3", .sub = l2tp_cmds },
 	{ .word = "version", .help = "version and built-in features", .fn = version_run, .flags = CMD_JSON },
 	{ .word = "help", .help = "explain an object or a command", .sub = objects },

@@ -19,4 +19,4 @@ _l3afctl() {
 		fi
 	done < <("${words[0]}" --complete "${words[@]:1}" 2>/dev/null)
 }
-complete -F _l3afctl l3afctl l3af-agent l3af-chain l3af-flows l3af-l2tp l3af-lb l3af-limit
+complete -F _l3afctl l3afctl l3af-agent l3af-chain l3af-flows l3af-l2tp l3af-lb l3af-limit l3af-mirror

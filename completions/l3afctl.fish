@@ -11,6 +11,6 @@ function __l3afctl_complete
         printf '%s\n' $candidates
     end
 end
-for command in l3afctl l3af-agent l3af-chain l3af-flows l3af-l2tp l3af-lb l3af-limit
+for command in l3afctl l3af-agent l3af-chain l3af-flows l3af-l2tp l3af-lb l3af-limit l3af-mirror
     complete -c $command -f -a '(__l3afctl_complete)'
 end

@@ -308,6 +308,29 @@ int chain_add(const struct run *run, const struct bpffs *b, const struct chain_i
 	return undo_failed(run, b, id, err);
 }
 
+static bool is_planned(const struct root_plan *plan, const char *name)
+{
+	for (int i = 0; i < plan->n; i++)
+		if (!strcmp(plan->member[i].name, name))
+			return true;
+	return false;
+}
+
+/* Tell the built-in functions among those that go. */
+static int leave(const struct bpffs *b, const struct chain *c, const struct root_plan *plan)
+{
+	int err = 0;
+
+	for (int i = 0; !err && i < c->view.n; i++) {
+		const struct root_desc *d = &c->view.member[i];
+		const struct kf *kf = d->flags & ROOT_F_BUILTIN && !is_planned(plan, d->name) ? kf_find(d->name) : NULL;
+
+		if (kf && kf->leave)
+			err = kf->leave(b, d->instance, &c->id);
+	}
+	return err;
+}
+
 /* After members went: what only they held goes too. */
 static int drop(const struct run *run, const struct bpffs *b, struct chain *c, const struct root_plan *plan)
 {
@@ -315,7 +338,9 @@ static int drop(const struct run *run, const struct bpffs *b, struct chain *c, c
 
 	if (run->dry_run)
 		return 0;
-	err = commit(c, plan);
+	err = leave(b, c, plan);
+	if (!err)
+		err = commit(c, plan);
 	if (!err)
 		sweep_after(b, &c->id);
 	return err;
@@ -353,6 +378,7 @@ int chain_flush(const struct run *run, const struct bpffs *b, const struct chain
 
 int chain_detach(const struct run *run, const struct bpffs *b, const struct chain_id *id)
 {
+	const struct root_plan none = { 0 };
 	auto_chain struct chain c;
 	struct attachment a = { 0 };
 	int err = open_for_change(run, b, id, &c);
@@ -366,6 +392,9 @@ int chain_detach(const struct run *run, const struct bpffs *b, const struct chai
 		return 0;
 	a.engine = (enum engine)c.view.head.engine;
 	a.mode = (enum xdp_mode)c.view.head.mode;
+	err = leave(b, &c, &none);
+	if (err)
+		return err;
 	err = attach_detach(id, &a, c.root_id, c.root.link);
 	if (err)
 		return err;

@@ -143,6 +143,10 @@ static int route_attr(const struct nlattr *attr, void *data)
 	case RTA_GATEWAY:
 		get_addr(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr), &a->route->next);
 		break;
+	case RTA_PREFSRC:
+		get_addr(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr), &a->route->source);
+		a->route->has_source = true;
+		break;
 	case RTA_VIA: /* an IPv4 route by an IPv6 gateway */
 		get_addr(via->rtvia_addr, mnl_attr_get_payload_len(attr) - sizeof(*via), &a->route->next);
 		break;
@@ -159,7 +163,8 @@ static int route_message(const struct nlmsghdr *nlh, void *data)
 	return mnl_attr_parse(nlh, sizeof(*msg), route_attr, a) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
 }
 
-static int route_ask(const struct iface *in, const struct addr *src, const struct addr *dst, struct host_route *r)
+static int route_ask(__u16 by, const struct iface *iface, const struct addr *src, const struct addr *dst,
+		     struct host_route *r)
 {
 	struct route_answer a = { .route = r };
 	__u8 len = addr_is_v4(dst) ? 32 : 128;
@@ -178,8 +183,8 @@ static int route_ask(const struct iface *in, const struct addr *src, const struc
 		msg->rtm_src_len = len;
 		put_addr(nlh, RTA_SRC, src);
 	}
-	if (in)
-		mnl_attr_put_u32(nlh, RTA_IIF, (__u32)in->index);
+	if (iface)
+		mnl_attr_put_u32(nlh, by, (__u32)iface->index);
 	err = ask(nlh, route_message, &a);
 	if (err)
 		return err;
@@ -188,12 +193,17 @@ static int route_ask(const struct iface *in, const struct addr *src, const struc
 
 int host_route(const struct addr *src, const struct addr *dst, struct host_route *r)
 {
-	return route_ask(NULL, src, dst, r);
+	return route_ask(0, NULL, src, dst, r);
+}
+
+int host_route_by(const struct iface *i, const struct addr *dst, struct host_route *r)
+{
+	return route_ask(RTA_OIF, i, NULL, dst, r);
 }
 
 int host_route_forward(const struct iface *i, const struct addr *src, const struct addr *dst, struct host_route *r)
 {
-	return route_ask(i, src, dst, r);
+	return route_ask(RTA_IIF, i, src, dst, r);
 }
 
 struct neighbour_answer {

@@ -16,9 +16,13 @@ struct host_route {
 	int type;          /* RTN_UNICAST, RTN_LOCAL, ... */
 	struct iface iface;
 	struct addr next;  /* who is asked for his MAC: the gateway, or the destination */
+	bool has_source;
+	struct addr source; /* what the kernel would send from */
 };
 /* Where packets from src to dst go; -ENETUNREACH: nowhere. */
 must_use int host_route(const struct addr *src, const struct addr *dst, struct host_route *r);
+/* The same of packets that leave by this interface. */
+must_use int host_route_by(const struct iface *i, const struct addr *dst, struct host_route *r);
 /* The same of packets that come in at iface and are not for this host: they are forwarded
  * only if the answer is 0 and RTN_UNICAST. */
 must_use int host_route_forward(const struct iface *i, const struct addr *src, const struct addr *dst,

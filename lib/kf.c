@@ -17,12 +17,15 @@
 #include "l2tps.h"
 #include "lbtable.h"
 #include "limits.h"
+#include "mirrortable.h"
 
 #include "agent.skel.h"
 #include "connlimit.skel.h"
 #include "flows.skel.h"
 #include "l2tp.skel.h"
 #include "lb.skel.h"
+#include "mirror.skel.h"
+#include "mirrortarget.skel.h"
 #include "ratelimit.skel.h"
 
 int kf_probe_atomics(const char *what)
@@ -103,6 +106,23 @@ static const struct kf agent = {
 	.keeps = agent_keeps,
 };
 
+static const struct kf mirror = {
+	.name = MIRROR_KF,
+	.help = "clones of packets to a target, which filters choose",
+	.hooks = 1 << HOOK_TC_INGRESS | 1 << HOOK_TC_EGRESS,
+	.bytes = mirror_skel__elf_bytes,
+	.prepare = mirror_prepare,
+};
+
+static const struct kf mirrortarget = {
+	.name = MIRROR_TARGET_KF,
+	.help = "clones into tunnels, where they leave to a target",
+	.hooks = 1 << HOOK_TC_EGRESS,
+	.bytes = mirrortarget_skel__elf_bytes,
+	.prepare = mirrortarget_prepare,
+	.leave = mirrortarget_leave,
+};
+
 static const struct kf l2tp = {
 	.name = L2TP_KF,
 	.help = "Ethernet frames through L2TPv3 pseudowires",
@@ -112,7 +132,7 @@ static const struct kf l2tp = {
 	.keeps = l2tp_keeps,
 };
 
-const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &lb, &agent, &l2tp, NULL };
+const struct kf *const kf_all[] = { &ratelimit, &connlimit, &flows, &lb, &agent, &mirror, &mirrortarget, &l2tp, NULL };
 
 const struct kf *kf_find(const char *name)
 {

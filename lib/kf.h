@@ -24,6 +24,9 @@ struct kf {
 	 * tracepoint link pinned at kf/INSTANCE/...); called with the lock held, before the
 	 * member is put into the chain; idempotent; prints its errors. Optional. */
 	int (*instance_up)(const struct bpffs *b, const char *instance);
+	/* Before the member leaves a chain: what must not happen once it is out is stopped.
+	 * Prints its errors. Optional. */
+	int (*leave)(const struct bpffs *b, const char *instance, const struct chain_id *at);
 	/* 1: the instance holds what an operator would miss, and outlives its last member; 0:
 	 * it does not, or is none of this function's; or an error. Prints nothing. Optional. */
 	int (*keeps)(const struct bpffs *b, const char *instance);

@@ -6,14 +6,22 @@
 #include "../bpf/match.h"
 #include "err.h"
 
-/* Fills *set, which may hold anything. rule(i, arg) gives rule i of n, the first has precedence.
- * -E2BIG: more than MATCH_RULES, or they need more nodes or bitmaps than there are; -ENOMEM. */
-must_use int match_compile(const struct match_rule *(*rule)(int i, void *arg), void *arg, int n, struct match_set *set);
+/* Fills *set, which may hold anything; tables that no rule asks for are left as they are. rule(i, arg)
+ * gives rule i of n, the first has precedence; it stays valid meanwhile. Any MATCH_RULES rules fit.
+ * -E2BIG: more than that; -EINVAL: a prefix without its version, or no prefix of that, or ports of a
+ * protocol that has none; -ENOMEM.
+ *
+ * Time, of N rules: N log N to sort the ends of ranges and prefixes; 257 N for flags; of addresses 16 N in
+ * each of at most 33 levels; and N / 64 words of a bitmap for each interval, byte of flags and nibble of a
+ * node, of which there are 4 N, 257 and 16 * 6 N at most. 1000 rules take 1 to 2 ms. */
+must_use int match_compile(const struct match_rule *(*rule)(int i, void *arg), void *arg, int n,
+			   struct match_set *set);
 
 /* What of a rule a packet does not match. */
 enum match_part {
 	MATCH_ALL, /* it matches */
 	MATCH_DIRECTION,
+	MATCH_VERSION,
 	MATCH_PROTO,
 	MATCH_SRC,
 	MATCH_DST,

@@ -12,6 +12,7 @@
 
 extern const char *const mirror_encap_words[];  /* by enum mirror_encap; each list ends with NULL */
 extern const char *const mirror_action_words[];
+extern const char *const mirror_direction_words[]; /* by match_rule.directions - 1 */
 extern const char *const mirror_sample_words[];
 extern const char *const mirror_cause_words[];  /* by enum mirror_cause, as --json keys */
 
@@ -20,9 +21,10 @@ struct mirror_target_want {
 	char name[NAME_LEN];
 	struct iface dev;
 	struct addr to;
-	bool has_dev, has_to, has_port, has_encap, has_vni, has_source, has_gateway, has_cap, has_checksum;
+	bool has_dev, has_to, has_port, has_encap, has_variant, has_vni, has_source, has_gateway, has_cap, has_checksum;
 	__u16 port;
 	enum mirror_encap encap;
+	__u8 variant;         /* of GUE: 0, 1 */
 	__u32 vni;
 	struct addr source;
 	bool is_gateway_auto;

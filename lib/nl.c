@@ -112,6 +112,17 @@ int iface_is_ethernet(const struct iface *i)
 	return err ? err : req.ifr_hwaddr.sa_family == ARPHRD_ETHER || req.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK;
 }
 
+int iface_mac(const struct iface *i, __u8 mac[6])
+{
+	struct ifreq req = { 0 };
+	int err = iface_ask(i, SIOCGIFHWADDR, &req);
+
+	if (err)
+		return err;
+	memcpy(mac, req.ifr_hwaddr.sa_data, 6);
+	return req.ifr_hwaddr.sa_family == ARPHRD_ETHER ? 0 : -EOPNOTSUPP;
+}
+
 static bool address_read(const struct sockaddr *sa, bool is_v6, struct addr *a)
 {
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;

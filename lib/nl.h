@@ -24,6 +24,8 @@ must_use int iface_by_index(int index, struct iface *i);        /* 0, -ENODEV */
 must_use int iface_mtu(const struct iface *i, unsigned *mtu);
 /* 1: its packets have Ethernet headers; 0: they have not; or an error. */
 must_use int iface_is_ethernet(const struct iface *i);
+/* Its own MAC address; -EOPNOTSUPP: it is no Ethernet interface, or the loopback one. */
+must_use int iface_mac(const struct iface *i, __u8 mac[6]);
 /* The first address of a family that other hosts reach it by: 1; 0: it has none; or an error. */
 struct addr;
 must_use int iface_address(const struct iface *i, bool is_v6, struct addr *a);

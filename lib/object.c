@@ -208,7 +208,7 @@ static int find_program(struct bpf_object *obj, enum hook hook, const struct cha
 
 	*prog = NULL;
 	n = list_programs(obj, hook, req->program, prog, names, sizeof(names));
-	if (!n)
+	if (!n || (o->kf && !(o->kf->hooks & 1U << hook)))
 		return fail(-E_USAGE, "%s: has no %s program for hook %s", o->file, type_word(hook), hook_words[hook]);
 	if (!*prog)
 		return fail(-E_USAGE, "%s: program %s is not in it; it has: %s", o->file, req->program, names);

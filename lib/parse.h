@@ -88,6 +88,12 @@ must_use int parse_rate(const char *s, struct rate *r, struct why *why);
 must_use int parse_pace(const char *s, struct rate *r, struct why *why);
 /* "1/100": *n is 100, in 1..1000000. */
 must_use int parse_sample(const char *s, __u64 *n, struct why *why);
+/* "500kbit", "100mbit", "10gbit": bits per second, 10^3 to 10^12; "none" is 0. */
+must_use int parse_bits(const char *s, __u64 *bits, struct why *why);
+/* "syn", which is syn/syn; "syn/syn,ack"; "none/rst": (byte & mask) == flags, mask not 0. */
+must_use int parse_tcp_flags(const char *s, __u8 *flags, __u8 *mask, struct why *why);
+/* As struct mirror_filter keeps it: "128", "headers", "all". */
+must_use int parse_snaplen(const char *s, __u16 *snaplen, struct why *why);
 /* An IP protocol by name or number. */
 must_use int parse_proto(const char *s, int *proto, struct why *why);
 /* A VLAN ID in 0..4094; "none" is -1. */
@@ -102,6 +108,10 @@ const char *addr_no_host(const struct addr *a);
 must_use int parse_vip(const char *s, struct vip *v, struct why *why);
 /* "192.0.2.7:40000", "[2001:db8::7]:40000" */
 must_use int parse_addr_port(const char *s, struct addr *a, __u16 *port, struct why *why);
+/* One end of a packet; without port, "192.0.2.7" or "2001:db8::7": 0. */
+must_use int parse_end(const char *s, struct addr *a, __u16 *port, struct why *why);
+/* The same of an address that one host can have. */
+must_use int parse_host_port(const char *s, struct addr *a, __u16 *port, struct why *why);
 /* "02:00:5e:10:00:01", unicast */
 must_use int parse_mac(const char *s, __u8 mac[6], struct why *why);
 /* "250us", "250ms", "2s", "5m", "1h"; a bare number is seconds. Microseconds out. */
@@ -112,8 +122,11 @@ must_use int parse_names(const char *s, char (*names)[NAME_LEN], int max, int *n
 bool addr_is_v4(const struct addr *a);
 /* Formatters: into buf, which they return; the text parses back to the same value. */
 const char *format_addr(const struct addr *a, char *buf, size_t size);
+const char *format_prefix(const struct prefix *p, char *buf, size_t size);
 const char *format_ports(const struct ports *p, char *buf, size_t size);
 const char *format_rate(const struct rate *r, char *buf, size_t size);
+const char *format_bits(__u64 bits, char *buf, size_t size);
+const char *format_tcp_flags(__u8 flags, __u8 mask, char *buf, size_t size);
 const char *format_duration(__u64 us, char *buf, size_t size);
 const char *format_time(__u64 seconds, char *buf, size_t size); /* of the epoch: 2026-11-20T10:00:00Z */
 const char *format_proto(int proto, char *buf, size_t size); /* its name, or its number */

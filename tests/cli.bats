@@ -44,8 +44,8 @@ help_text() {
 			help_text help $words
 			[[ $output == "$text" ]]
 		done
-	done < <(l3afctl --grammar | grep -xE '(chain|limit|flows|lb|agent|l2tp) [a-z]+')
-	for words in 'lb vip add' 'lb backend set' 'lb flows purge' 'lb health run'; do
+	done < <(l3afctl --grammar | grep -xE '(chain|limit|flows|lb|agent|mirror|l2tp) [a-z]+')
+	for words in 'lb vip add' 'lb backend set' 'lb flows purge' 'lb health run' 'mirror target add' 'mirror filter list'; do
 		# shellcheck disable=SC2086
 		help_text $words --help
 		[[ $output == *"example: l3afctl $words"* ]]
@@ -280,7 +280,7 @@ help_text() {
 	[[ ${COMPREPLY[*]} == file ]]
 	words l3afctl nonsense ''
 	((${#COMPREPLY[@]} == 0))
-	complete -p l3afctl l3af-agent l3af-chain l3af-flows l3af-lb l3af-limit
+	complete -p l3afctl l3af-agent l3af-chain l3af-flows l3af-lb l3af-limit l3af-mirror
 }
 
 @test "zsh completion" {

@@ -155,12 +155,17 @@ static void test_prefix(void)
 		{ "10.0.0.0/255.0.0.0", -1 }, { "10.0.0.0/8/8", -1 }, { "10/8", -1 },
 		{ "10.0.0.0/18446744073709551624", -1 },
 	};
-	struct prefix p;
+	struct prefix p, again;
 	struct why why;
+	char text[64];
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		outcome(parse_prefix(cases[i].s, &p, &why), cases[i].len >= 0, &why, "prefix", cases[i].s);
-		check(cases[i].len < 0 || p.len == cases[i].len, "prefix", cases[i].s);
+		if (cases[i].len < 0)
+			continue;
+		check(p.len == cases[i].len, "prefix", cases[i].s);
+		check(!parse_prefix(format_prefix(&p, text, sizeof(text)), &again, &why) && !memcmp(&p, &again, sizeof(p)),
+		      "prefix written and read", text);
 	}
 	outcome(parse_prefix("10.1.2.3/12", &p, &why), false, &why, "prefix", "10.1.2.3/12");
 	check(!strcmp(why.text, "has bits behind its length; the network is 10.0.0.0/12"), "reason", why.text);
@@ -301,6 +306,73 @@ static void test_vlan(void)
 	}
 }
 
+static void test_bits(void)
+{
+	static const struct { const char *s; __u64 bits; bool is_good; } cases[] = {
+		{ "none", 0, true }, { "1kbit", 1000, true }, { "1000bit", 1000, true }, { "1tbit", 1000000000000, true },
+		{ "64kbit", 64000, true }, { "100mbit", 100000000, true }, { "1500kbit", 1500000, true },
+		{ "10gbit", 10000000000, true }, { "1001bit", 1001, true }, { "999bit", 0, false }, { "0kbit", 0, false },
+		{ "2tbit", 0, false }, { "1000", 0, false }, { "10Mbit", 0, false }, { "10mbits", 0, false },
+		{ "10 mbit", 0, false }, { "mbit", 0, false }, { "1.5mbit", 0, false }, { "18446744073709551tbit", 0, false },
+	};
+	char text[64];
+	__u64 bits, again;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_bits(cases[i].s, &bits, &why), cases[i].is_good, &why, "bit rate", cases[i].s);
+		if (!cases[i].is_good)
+			continue;
+		check(bits == cases[i].bits, "bit rate", cases[i].s);
+		check(!parse_bits(format_bits(bits, text, sizeof(text)), &again, &why) && bits == again,
+		      "bit rate written and read", text);
+	}
+	check(!strcmp(format_bits(1500000, text, sizeof(text)), "1500kbit"), "bit rate", text);
+}
+
+static void test_tcp_flags(void)
+{
+	static const struct { const char *s; int flags, mask; } cases[] = {
+		{ "fin", 1, 1 }, { "syn", 2, 2 }, { "rst", 4, 4 }, { "psh", 8, 8 }, { "ack", 16, 16 }, { "urg", 32, 32 },
+		{ "ece", 64, 64 }, { "cwr", 128, 128 }, { "syn/syn,ack", 2, 18 }, { "ack,syn", 18, 18 }, { "none/rst", 0, 4 },
+		{ "syn,ack/ack,syn", 18, 18 }, { "none", -1, 0 }, { "none/none", -1, 0 }, { "syn/none", -1, 0 },
+		{ "syn/ack", -1, 0 }, { "syn,syn", -1, 0 }, { "syn,", -1, 0 }, { ",syn", -1, 0 }, { "syn/", -1, 0 },
+		{ "/syn", -1, 0 }, { "SYN", -1, 0 }, { "syn/syn/syn", -1, 0 }, { "syn,none/syn", -1, 0 }, { "synack", -1, 0 },
+	};
+	__u8 flags, mask, again, again_mask;
+	char text[96];
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_tcp_flags(cases[i].s, &flags, &mask, &why), cases[i].flags >= 0, &why, "flags", cases[i].s);
+		check(cases[i].flags < 0 || (flags == cases[i].flags && mask == cases[i].mask), "flags", cases[i].s);
+	}
+	for (int m = 1; m < 256; m++) {
+		for (int f = 0; f < 256; f++) {
+			if (f & ~m)
+				continue;
+			format_tcp_flags((__u8)f, (__u8)m, text, sizeof(text));
+			check(!parse_tcp_flags(text, &again, &again_mask, &why) && again == f && again_mask == m,
+			      "flags written and read", text);
+		}
+	}
+}
+
+static void test_snaplen(void)
+{
+	static const struct { const char *s; int snaplen; } cases[] = {
+		{ "64", 64 }, { "128", 128 }, { "65534", 65534 }, { "headers", 65535 }, { "all", 0 }, { "63", -1 },
+		{ "65535", -1 }, { "0", -1 }, { "header", -1 }, { "none", -1 }, { "128b", -1 },
+	};
+	__u16 snaplen;
+	struct why why;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_snaplen(cases[i].s, &snaplen, &why), cases[i].snaplen >= 0, &why, "snaplen", cases[i].s);
+		check(cases[i].snaplen < 0 || snaplen == cases[i].snaplen, "snaplen", cases[i].s);
+	}
+}
+
 static void test_flow(void)
 {
 	static const struct { const char *s, *out; } cases[] = {
@@ -416,6 +488,9 @@ static void garbage_one(const char *s)
 	outcome(parse_sample(s, &v, &why), false, &why, "sample", s);
 	outcome(parse_proto(s, &i, &why), false, &why, "protocol", s);
 	outcome(parse_vlan(s, &i, &why), false, &why, "VLAN", s);
+	outcome(parse_bits(s, &v, &why), false, &why, "bit rate", s);
+	outcome(parse_tcp_flags(s, &mac[0], &mac[1], &why), false, &why, "flags", s);
+	outcome(parse_snaplen(s, &port, &why), false, &why, "snaplen", s);
 	outcome(parse_flow(s, &flow, &why), false, &why, "flow", s);
 	outcome(parse_endpoint(s, &at, &why), false, &why, "endpoint", s);
 	outcome(parse_vip(s, &vip, &why), false, &why, "VIP", s);
@@ -481,6 +556,28 @@ static void test_addr_port(void)
 		if (cases[i].port > 0)
 			check(port == cases[i].port && !strcmp(format_addr_port(&a, port, text, sizeof(text)), cases[i].s),
 			      "address and port", cases[i].s);
+	}
+}
+
+/* One end of a packet: port 0, none was given; -1: it is none. The same of hosts alone. */
+static void test_end(void)
+{
+	static const struct { const char *s; int port; bool is_host; } cases[] = {
+		{ "192.0.2.7:40000", 40000, true }, { "192.0.2.7", 0, true }, { "[2001:db8::7]:1", 1, true },
+		{ "2001:db8::7", 0, true }, { "2001:db8::7:1", 0, true }, { "[2001:db8::7]", 0, true },
+		{ "224.0.0.5", 0, false }, { "[ff02::1]:5353", 5353, false }, { "fe80::1", 0, false },
+		{ "255.255.255.255:67", 67, false }, { "0.0.0.0:68", 68, false }, { "127.0.0.1", 0, false },
+		{ "192.0.2.7:", -1, false }, { "192.0.2.7:0", -1, false }, { "192.0.2", -1, false }, { "", -1, false },
+		{ "[192.0.2.7]", -1, false }, { "fd77::1:80]", -1, false }, { "192.0.2.7:65536", -1, false },
+	};
+	struct addr a;
+	struct why why;
+	__u16 port;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		outcome(parse_end(cases[i].s, &a, &port, &why), cases[i].port >= 0, &why, "end", cases[i].s);
+		check(cases[i].port < 0 || port == cases[i].port, "end", cases[i].s);
+		outcome(parse_host_port(cases[i].s, &a, &port, &why), cases[i].is_host, &why, "host and port", cases[i].s);
 	}
 }
 
@@ -585,10 +682,14 @@ int main(void)
 	test_sample();
 	test_proto();
 	test_vlan();
+	test_bits();
+	test_tcp_flags();
+	test_snaplen();
 	test_flow();
 	test_endpoint();
 	test_vip();
 	test_addr_port();
+	test_end();
 	test_host();
 	test_mac();
 	test_garbage();
