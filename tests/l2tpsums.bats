@@ -31,7 +31,7 @@ through() {
 	in_ns host ethtool -K h0 tso off gso off >/dev/null
 	# the stack makes the checksum on the way out, as a NIC does
 	in_ns srv ethtool -K s0 "${@:2}" >/dev/null
-	NS=srv l3af -q l2tp add srv1 dev a0 underlay s0 local ${this% *} remote ${this#* } session 1 peer-session 101 \
+	NS=srv l3af -q l2tp add srv1 dev a0 underlay s0 local "${this% *}" remote "${this#* }" session 1 peer-session 101 \
 		encap udp udp-csum on >/dev/null
 	our_end cli 1 "$1" udp 0 default udp-csum on
 	in_ns cli dumpcap -qi c0 -w "$PCAP" >/dev/null 2>&1 3>&- &
