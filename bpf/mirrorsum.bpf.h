@@ -52,17 +52,20 @@ __noinline int octets_sum(struct __sk_buff *skb, __u32 at, __u32 len)
 	return fold(bpf_csum_diff(NULL, 0, (void *)w->chunk, (len + 3) & 1020, sum));
 }
 
-/* Of a frame that is a whole packet of TCP or UDP, with nothing between the headers, and a right
- * checksum: that and all it covers, the pseudo header too, come to zero. */
-static __always_inline __u32 whole_sum(struct __sk_buff *skb)
+/* From at on, of what is a whole packet of TCP or UDP, with nothing between the headers, and a checksum
+ * that is right, or will be: that and all it covers, the pseudo header too, come to zero. */
+__noinline int whole_sum(struct __sk_buff *skb, __u32 at)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	__u32 *word = data + ETH_HLEN, len = skb->len - ETH_HLEN, proto;
+	__u32 *word = data + (at & (HEAD_SIZE - 1)), len = skb->len - at, proto;
 	const struct ipv6hdr *ip6 = (void *)word;
 	const struct iphdr *ip = (void *)word;
+	__u32 summed = summed_get(skb);
 	__u64 sum = 0, pseudo;
 	__u16 *l4;
 
+	if (summed != CHECKSUM_UNNECESSARY_ && summed != CHECKSUM_PARTIAL_)
+		return SUM_UNKNOWN;
 	if ((void *)(ip6 + 1) + sizeof(struct udphdr) > end)
 		return SUM_UNKNOWN;
 	if (ip->version == 4) {
@@ -104,8 +107,8 @@ static __always_inline int inner_sum(struct __sk_buff *skb, __u32 at)
 	return sum == SUM_UNKNOWN ? sum : fold((__u32)sum + (__u16)~rest.field);
 }
 
-/* Into the header in way. at: of the packet inside, whose sum may be known. The frame has its room. */
-__noinline int sum_write(struct __sk_buff *skb, __u32 at, __u32 known)
+/* Into the header in way. at: of the packet inside. The frame has its room. */
+__noinline int sum_write(struct __sk_buff *skb, __u32 at)
 {
 	struct mirror_way *w = way_get();
 	struct mirror_target *t = w ? target_get(w->job.copy) : NULL;
@@ -115,7 +118,9 @@ __noinline int sum_write(struct __sk_buff *skb, __u32 at, __u32 known)
 
 	if (!t || at > HEAD_MAX || at < ETH_HLEN + sizeof(struct iphdr) + sizeof(*udp))
 		return 0;
-	inner = known == SUM_UNKNOWN ? inner_sum(skb, at) : (int)known;
+	inner = w->job.flags ? SUM_UNKNOWN : whole_sum(skb, at);
+	if (inner == SUM_UNKNOWN)
+		inner = inner_sum(skb, at);
 	if (inner == SUM_UNKNOWN)
 		return 0;
 	sum = (__u32)inner;

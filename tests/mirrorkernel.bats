@@ -21,6 +21,14 @@ teardown() { wipe; }
 	offloads
 }
 
+@test "tunnels in tunnels are seen without a change to how the packet lies in memory" {
+	nested
+}
+
+@test "a cap" {
+	mirrorpkt cap
+}
+
 @test "instructions that the verifier follows" {
 	verified
 }
