@@ -339,11 +339,9 @@ int l2tp_flush(const struct run *run, const struct bpffs *b)
 	auto_work struct work w = WORK_INIT(run, b);
 	int err = begin(&w);
 
-	for (int i = 0; !err && i < w.t.n;)
+	for (int i = w.t.n - 1; !err && i >= 0; i--) /* of the last one nothing has to move up */
 		if (w.t.place[w.t.session[i].underlay].netns == w.self.id)
 			err = remove_one(&w, i);
-		else
-			i++;
 	if (!err)
 		err = l2tp_places_settle(run, b, &w.t, &w.self);
 	return err ? err : end(&w);

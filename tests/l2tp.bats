@@ -234,3 +234,20 @@ $'["v1","l2tp0(gone)","gone"]\n["v2","x0(gone)","gone"]' ]]
 	NS=cli l2tp flush
 	[[ ! -e $STATE/kf/l2tp ]]
 }
+
+@test "no room: said, and nothing is left of the one that does not fit" {
+	local map=$STATE/kf/l2tp/endpoints
+	l2tp add v1 netdev l2tp0 $ENDS encap udp
+	for n in {1..65536}; do
+		printf 'map update pinned %s key hex %02x %02x %02x 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 value hex 1\n' \
+			"$map" $((n & 255)) $((n >> 8 & 255)) $((n >> 16))
+	done >"$BATS_TEST_TMPDIR/batch"
+	run ! bpftool batch file "$BATS_TEST_TMPDIR/batch"
+	refuses 1 'l3afctl: there are 65536 pseudowires already, no more fit' \
+		l3af l2tp add v2 netdev l2tp1 ${ENDS/session 1/session 3} encap ip
+	[[ $(l3af --json l2tp list | jq -c '[.[] | [.name, .underlay]]') == '[["v1","s0"]]' ]]
+	run ! in_ns srv ip link show l2tp1
+	# a failed one makes whole what is no session's
+	[[ $(bpftool -j map dump pinned "$map" | jq length) == 1 ]]
+	l2tp add v2 netdev l2tp1 ${ENDS/session 1/session 3} encap ip
+}
