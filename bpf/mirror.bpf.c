@@ -176,12 +176,12 @@ static __always_inline __u32 cause_of(const struct mirror_job *job, long ret, st
 	return ret < 0 ? MIRROR_DOWN : cause_of_refusal(job, w);
 }
 
-/* cb is the packet's own again when this returns; so is way, where the kernel sends a packet
+/* cb and tc_index are the packet's own again when this returns; so is way, where the kernel sends a packet
  * of its own (a neighbour is asked for) while a clone is on its way. */
 static __always_inline long clone(struct __sk_buff *skb, struct mirror_way *w, const struct mirror_target *t,
 				  struct mirror_job *job)
 {
-	__u32 cb0 = skb->cb[0], cb1 = skb->cb[1];
+	__u32 cb0 = skb->cb[0], cb1 = skb->cb[1], index = skb->tc_index;
 	struct mirror_job outer = w->job;
 	long ret;
 
@@ -190,9 +190,11 @@ static __always_inline long clone(struct __sk_buff *skb, struct mirror_way *w, c
 	w->job = *job;
 	skb->cb[0] = MIRROR_MAGIC;
 	skb->cb[1] = job->cookie;
+	skb->tc_index = MIRROR_INDEX;
 	ret = bpf_clone_redirect(skb, t->ifindex, 0);
 	skb->cb[0] = cb0;
 	skb->cb[1] = cb1;
+	skb->tc_index = index;
 	*job = w->job;
 	w->job = outer;
 	return ret;
@@ -242,7 +244,7 @@ static __always_inline __u32 send(struct __sk_buff *skb, const struct seen *s, c
 	if (t->cap && is_capped(st, t, wire_octets(skb, t, s, job, octets)))
 		return MIRROR_CAPPED;
 	ret = clone(skb, w, t, job);
-	if (unlikely(ret)) {
+	if (unlikely(ret) && !job->cause) {
 		barrier_var(target);
 		w->hop[target & (MIRROR_TARGETS - 1)].is_doubted = 1;
 	}

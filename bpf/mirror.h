@@ -19,10 +19,10 @@
  * mirror (tc ingress, first member; tc egress, last member) finds the filter, clones the packet
  * to the target's interface and goes on, whatever becomes of the clone: the packet, its
  * metadata and the verdict are what they were. mirrortarget (tc egress of that interface, first
- * member) knows the clone by cb and way, cuts and encapsulates it.
+ * member) knows the clone by tc_index, cb and way, cuts and encapsulates it.
  *
  * A packet is not mirrored (the three guards)
- *   1. that is a mirrored one: cb says so all the way down to the wire,
+ *   1. that is a mirrored one: tc_index says so all the way down to the wire,
  *   2. from or to a target's address,
  *   3. that is in a tunnel of GUE or VXLAN inside another one: a second mirror already.
  */
@@ -45,10 +45,10 @@ struct mirror_config {
 	__u32 abi;            /* MIRROR_ABI */
 	__u32 which;          /* bit t: the copy of target t that is in use, targets[t + 16 * bit] */
 	__u32 targets;        /* bit t: target t is there */
-	__u32 reserved;
+	__u32 serial;         /* the last one given to a target */
 	__u64 changing;       /* of user space: the network namespace whose targets are being changed;
 			       * who finds it set there completes that */
-	__u32 reserved2[10];
+	__u32 reserved[10];
 };
 
 struct mirror_place {
@@ -102,7 +102,9 @@ struct mirror_target {
 	char dev[16];         /* the interface's name when the target was added */
 	__u8 mac[6];          /* the interface's own */
 	__u8 variant;         /* of GUE: 0, with struct gue; 1, the IP packet is right behind UDP */
-	__u8 reserved[17];
+	__u8 reserved;
+	__u32 serial;         /* another one with each change: a next hop is one of these */
+	__u8 reserved2[12];
 };
 
 /* Written by packets. */
@@ -138,12 +140,12 @@ struct mirror_stat {
 };
 /* packets = sent + the sum of not_sent; a reject filter has packets and octets alone. */
 
-/* cb[0] of a clone. */
-#define MIRROR_MAGIC 0x4c33414dU /* "L3AM": on its way to mirrortarget; cb[1] is its cookie */
-#define MIRROR_DONE 0x4c33414eU  /* encapsulated; cb[1..4]: cookie, copy, place, stat, where the
-				  * kernel was asked for the next hop (cb[1] != 0) */
-/* tc_index of a clone that is encapsulated: a bridge above the wire wipes cb */
+/* tc_index of a clone, down to the wire and over bridges, which wipe cb */
 #define MIRROR_INDEX 0x4c4d
+/* and its cb[0] */
+#define MIRROR_MAGIC 0x4c33414dU /* "L3AM": on its way to mirrortarget; cb[1] is its cookie */
+#define MIRROR_DONE 0x4c33414eU  /* encapsulated; cb[1..4]: cookie, copy, place << 16 | stat, serial,
+				  * where the kernel was asked for the next hop (cb[1] != 0) */
 
 /* From mirror to mirrortarget, on one CPU, while bpf_clone_redirect runs. */
 struct mirror_job {
@@ -174,7 +176,7 @@ struct mirror_way {
 	struct mirror_hop {   /* next hop by target, good for MIRROR_HOP_JIFFIES */
 		__u64 dev;    /* the kernel's struct net_device: only ever read through, as what may be gone */
 		__u32 since;  /* jiffies */
-		__u32 copy;
+		__u32 serial; /* of the target */
 		__u32 mtu;    /* of the interface; 0: nothing is known */
 		__u32 is_doubted; /* something was refused: is the interface still up? */
 		__u8 dst[6], src[6];

@@ -4,6 +4,7 @@
 
 /* What is never mirrored, for it would come back (bpf/mirror.h). Tests leave one out at a time,
  * to see that it does. */
+#include <linux/udp.h>
 #include "mirrormaps.bpf.h"
 #include "mirrorseen.bpf.h"
 
@@ -13,10 +14,11 @@
 #define GUARD(n) 1
 #endif
 
-/* The first one, before anything is looked at. */
+/* The first one, before anything is looked at. cb alone would not do: it is what the kernel's last
+ * user of it left there, an IP option's address for one. */
 static __always_inline bool is_mirrored(struct __sk_buff *skb)
 {
-	return GUARD(1) && (skb->tc_index == MIRROR_INDEX || skb->cb[0] == MIRROR_DONE || skb->cb[0] == MIRROR_MAGIC);
+	return GUARD(1) && skb->tc_index == MIRROR_INDEX;
 }
 
 /* Is one of these addresses, in host byte order, a collector's? Also of a target's copy that is
@@ -130,43 +132,52 @@ static __always_inline __u32 inner_at(struct __sk_buff *skb, __u32 at, __u16 *ty
 	return *type == ETH_P_IP || *type == ETH_P_IPV6 ? at + 2 : 0;
 }
 
-#define INNER_HEADERS 128
-
-/* UDP's destination port in the IP packet at this place; 0: it is not UDP. */
-static __always_inline __u32 inner_port(struct __sk_buff *skb, __u32 at, __u16 type)
+/* The transport header of the IP packet at this place, if it is UDP's; 0: it is not, or it is out of reach. */
+static __always_inline __u32 inner_udp4(struct __sk_buff *skb, __u32 at)
 {
-	struct pkt p = { 0 };
-	void *data, *end;
+	struct iphdr ip;
 
-	if (skb->data_end - skb->data < skb->len && skb->data_end - skb->data < at + INNER_HEADERS &&
-	    bpf_skb_pull_data(skb, at + INNER_HEADERS < skb->len ? at + INNER_HEADERS : skb->len))
+	if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5 ||
+	    ip.protocol != IPPROTO_UDP || ip.frag_off & bpf_htons(0x1fff))
 		return 0;
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	barrier_var(at);
-	p.l3 = data + (at & 1023);
-	if (type == ETH_P_IP)
-		pkt_parse4(&p, end);
-	else
-		pkt_parse6(&p, end, false);
-	if (!(p.flags & PKT_L4) || p.proto != IPPROTO_UDP || p.l4 + 4 > end)
-		return 0;
-	return bpf_ntohs(((__be16 *)p.l4)[1]);
+	return at + ip.ihl * 4;
 }
 
-/* A tunnel in a tunnel. Headers that are not in its linear part are moved there. */
+static __always_inline __u32 inner_udp6(struct __sk_buff *skb, __u32 at)
+{
+	struct pkt_ext ext;
+	__u8 proto;
+
+	if (bpf_skb_load_bytes(skb, at + offsetof(struct ipv6hdr, nexthdr), &proto, 1))
+		return 0;
+	at += sizeof(struct ipv6hdr);
+#pragma nounroll
+	for (int i = 0; i < PKT_EXT_HEADERS && pkt_is_ext(proto); i++) {
+		if (bpf_skb_load_bytes(skb, at, &ext, sizeof(ext)) ||
+		    (proto == IPPROTO_FRAGMENT && ext.frag & bpf_htons(0xfff8)))
+			return 0;
+		at += pkt_ext_len(proto, &ext);
+		proto = ext.next;
+	}
+	return proto == IPPROTO_UDP ? at : 0;
+}
+
+/* A tunnel in a tunnel. Its headers are read where they are: to move them into the linear part would
+ * break packets that GRO has put together of whole ones (SKB_GSO_FRAGLIST). */
 __noinline int is_nested(struct __sk_buff *skb, __u32 at)
 {
 	struct mirror_config *c;
-	__u32 zero = 0, inner, port;
+	__u32 zero = 0, inner, udp;
 	__u16 type = 0;
+	__be16 port;
 
 	c = bpf_map_lookup_elem(&config, &zero);
 	inner = inner_at(skb, at, &type);
-	if (!c || !inner || inner > 900)
+	if (!c || !inner)
 		return false;
-	port = inner_port(skb, inner, type);
-	return port && is_tunnel(c, port);
+	udp = type == ETH_P_IP ? inner_udp4(skb, inner) : inner_udp6(skb, inner);
+	return udp && !bpf_skb_load_bytes(skb, udp + offsetof(struct udphdr, dest), &port, sizeof(port)) &&
+	       is_tunnel(c, bpf_ntohs(port));
 }
 
 /* The third one. */

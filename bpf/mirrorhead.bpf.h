@@ -10,11 +10,15 @@
 #define HEAD_SUM 44 /* UDP, VXLAN, Ethernet with three tags; to a multiple of 4 */
 #define TTL 64
 
+struct tags {
+	__u32 n;
+	__u32 tag[3];      /* type and TCI as in a frame */
+};
+
 struct head {
 	__u32 room;        /* octets in front of the IP packet, behind the Ethernet header */
 	__u32 mtu;
-	__u32 tag[3];      /* type and TCI as in a frame */
-	__u32 tags;
+	struct tags tags;
 	__be16 type;       /* EtherType behind them */
 	__u8 tos;
 	__u32 ip_len;      /* what the IP header says; 0: nothing */
@@ -29,7 +33,7 @@ struct vxlan {
 static __always_inline __u32 head_len(const struct head *h)
 {
 	return ETH_HLEN + (h->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + sizeof(struct udphdr) +
-	       (h->is_vxlan ? sizeof(struct vxlan) + ETH_HLEN + h->tags * 4 : h->is_bare ? 0 : sizeof(struct gue));
+	       (h->is_vxlan ? sizeof(struct vxlan) + ETH_HLEN + (h->tags.n & 3) * 4 : h->is_bare ? 0 : sizeof(struct gue));
 }
 
 /* Where the inner Ethernet header is in the outer one. */
@@ -46,9 +50,9 @@ static __always_inline void eth_write(__u8 *to, const struct ethhdr *eth, const 
 
 	for (int i = 0; i < ETH_ALEN; i++)
 		((__u16 *)to)[i] = from[i];
-	for (__u32 i = 0; i < 3 && i < h->tags; i++)
-		*(__u32 *)(to + 2 * ETH_ALEN + i * 4) = h->tag[i];
-	*(__be16 *)(to + 2 * ETH_ALEN + h->tags % 4 * 4) = h->type;
+	for (__u32 i = 0; i < 3 && i < h->tags.n; i++)
+		*(__u32 *)(to + 2 * ETH_ALEN + i * 4) = h->tags.tag[i];
+	*(__be16 *)(to + 2 * ETH_ALEN + (h->tags.n & 3) * 4) = h->type;
 }
 
 /* What the frame begins with, before anything is changed. Tags are out of it. */

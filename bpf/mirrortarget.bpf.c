@@ -35,9 +35,12 @@ static __always_inline bool is_ip(__u32 type)
 
 /* Tags out of the frame, so that the IP header is behind 14 octets, wherever they are; the inner
  * Ethernet header gets them again. Where the kernel takes one out, it moves the next one to the
- * metadata, and fails if that is no whole one. */
-static __always_inline bool tags_pop(struct __sk_buff *skb, struct head *h)
+ * metadata, and fails if that is no whole one. Verified on its own: what follows has to hold for
+ * any number of them, and is not followed for each. */
+__noinline int tags_pop(struct __sk_buff *skb, struct tags *tags)
 {
+	if (!tags)
+		return false;
 #pragma unroll
 	for (int i = 0; i <= TAGS; i++) {
 		__u32 is_meta = skb->vlan_present, len = skb->len;
@@ -53,8 +56,8 @@ static __always_inline bool tags_pop(struct __sk_buff *skb, struct head *h)
 		}
 		if (i == TAGS || (bpf_skb_vlan_pop(skb) && skb->vlan_present == is_meta && skb->len == len))
 			return false;
-		h->tag[i] = tag[0] | (__u32)tag[1] << 16;
-		h->tags = i + 1;
+		tags->tag[i] = tag[0] | (__u32)tag[1] << 16;
+		tags->n = i + 1;
 	}
 	return false;
 }
@@ -113,8 +116,8 @@ static __always_inline long fit(struct __sk_buff *skb, struct mirror_job *job, c
 
 	if (h->mtu < h->room)
 		return -22;
-	if (snaplen && snaplen > h->tags * 4 + ETH_HLEN && snaplen - h->tags * 4 < len) {
-		keep = snaplen - h->tags * 4;
+	if (snaplen && snaplen > h->tags.n * 4 + ETH_HLEN && snaplen - h->tags.n * 4 < len) {
+		keep = snaplen - h->tags.n * 4;
 		job->flags |= MIRROR_WAY_CUT;
 	} else if (skb->gso_size) {
 		flags = gso_flags(skb, job, h->room, h->mtu);
@@ -143,9 +146,9 @@ static __always_inline struct mirror_hop *hop_get(struct mirror_way *w, __u32 co
 	return &w->hop[copy % MIRROR_TARGETS];
 }
 
-static __always_inline bool hop_is_fresh(const struct mirror_hop *hop, __u32 copy, __u32 now)
+static __always_inline bool hop_is_fresh(const struct mirror_hop *hop, __u32 serial, __u32 now)
 {
-	return hop->mtu && hop->copy == copy && now - hop->since < MIRROR_HOP_JIFFIES && !hop->is_doubted;
+	return hop->mtu && hop->serial == serial && now - hop->since < MIRROR_HOP_JIFFIES;
 }
 
 static __always_inline __u32 mtu_get(struct __sk_buff *skb)
@@ -159,11 +162,14 @@ static __always_inline __u32 mtu_get(struct __sk_buff *skb)
 static __always_inline bool hop_find(struct __sk_buff *skb, const struct mirror_target *t, struct mirror_way *w,
 				     struct head *h)
 {
-	__u32 copy = w->job.copy, now = bpf_jiffies64();
-	struct mirror_hop *hop = hop_get(w, copy);
+	struct mirror_hop *hop = hop_get(w, w->job.copy);
+	__u32 now = bpf_jiffies64();
 	__u64 dev;
 
-	if (likely(hop_is_fresh(hop, copy, now))) {
+	if (likely(hop_is_fresh(hop, t->serial, now))) {
+		if (unlikely(hop->is_doubted) && !dev_is_up(dev_get(skb)))
+			return false;
+		hop->is_doubted = 0;
 		h->mtu = hop->mtu;
 		h->has_hop = true;
 	} else {
@@ -175,7 +181,7 @@ static __always_inline bool hop_find(struct __sk_buff *skb, const struct mirror_
 			return true;
 		hop->dev = dev;
 		hop->since = now;
-		hop->copy = copy;
+		hop->serial = t->serial;
 		hop->mtu = h->mtu;
 		hop->is_doubted = 0;
 		__builtin_memcpy(hop->dst, t->gateway, ETH_ALEN);
@@ -200,13 +206,13 @@ static __always_inline int arrived(struct __sk_buff *skb, struct mirror_way *w)
 	hop->dev = dev_get(skb);
 	hop->mtu = mtu_get(skb);
 	hop->is_doubted = 0;
-	hop->copy = copy;
+	hop->serial = skb->cb[4];
 	hop->since = bpf_jiffies64();
 	if (w->job.cookie == cookie) {
 		w->job.is_waiting = 0;
 		return TC_ACT_UNSPEC;
 	}
-	stat[0] = stat_get(skb->cb[3], skb->cb[4]);
+	stat[0] = stat_get(skb->cb[3] >> 16, skb->cb[3] & 0xffff);
 	stat[1] = sent_get(copy);
 #pragma unroll
 	for (int i = 0; i < 2; i++) {
@@ -219,18 +225,18 @@ static __always_inline int arrived(struct __sk_buff *skb, struct mirror_way *w)
 	return TC_ACT_UNSPEC;
 }
 
-static __always_inline int leave(struct __sk_buff *skb, struct mirror_way *w, const struct head *h)
+static __always_inline int leave(struct __sk_buff *skb, struct mirror_way *w, const struct mirror_target *t,
+				 const struct head *h)
 {
 	w->job.octets = skb->len;
 	skb->cb[0] = MIRROR_DONE;
-	skb->tc_index = MIRROR_INDEX;
 	if (h->has_hop) {
 		skb->cb[1] = 0;
 		return TC_ACT_UNSPEC;
 	}
 	skb->cb[2] = w->job.copy;
-	skb->cb[3] = w->job.place;
-	skb->cb[4] = w->job.stat;
+	skb->cb[3] = w->job.place << 16 | w->job.stat;
+	skb->cb[4] = t->serial;
 	w->job.is_waiting = 1;
 	return bpf_redirect_neigh(skb->ifindex, NULL, 0, 0);
 }
@@ -242,7 +248,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 	__be16 type;
 	long err;
 
-	if (!tags_pop(skb, &h))
+	if ((skb->vlan_present || is_vlan(skb->protocol)) && !tags_pop(skb, &h.tags))
 		return drop(w, MIRROR_ERROR);
 	if (!inner_read(skb, w, &h))
 		return drop(w, MIRROR_ERROR);
@@ -259,7 +265,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 	flags = err;
 	more = (h.is_v6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) | BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
 	if (h.is_vxlan)
-		more |= BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN + h.tags * 4);
+		more |= BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN + h.tags.n * 4);
 	/* or the kernel forgets that a checksum is right, which the outer one is reckoned by */
 	if (t->has_checksum)
 		more |= BPF_F_ADJ_ROOM_NO_CSUM_RESET;
@@ -279,7 +285,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 		sum_write(skb, head_len(&h));
 	if (bpf_skb_store_bytes(skb, 0, w->head, head_len(&h) & (HEAD_SIZE - 1), 0))
 		return drop(w, MIRROR_ERROR);
-	return leave(skb, w, &h);
+	return leave(skb, w, t, &h);
 }
 
 __noinline int clone_send(struct __sk_buff *skb)
@@ -303,7 +309,8 @@ __noinline int clone_send(struct __sk_buff *skb)
 SEC("tc")
 int mirrortarget(struct __sk_buff *skb)
 {
-	if (skb->cb[0] != MIRROR_MAGIC && (skb->cb[0] != MIRROR_DONE || !skb->cb[1]))
+	if (likely(skb->tc_index != MIRROR_INDEX) ||
+	    (skb->cb[0] != MIRROR_MAGIC && (skb->cb[0] != MIRROR_DONE || !skb->cb[1])))
 		return TC_ACT_UNSPEC;
 	return clone_send(skb);
 }

@@ -186,14 +186,15 @@ static int place_take(struct mirror *m, int place, const struct chain_id *at)
 	return place;
 }
 
-bool mirror_is_vacant(const struct mirror *m, const struct netns *here, __u64 netns, __u32 ifindex)
+/* Gone in this network namespace, or in another one as far as nothing is pinned for it. */
+static bool is_vacant(const struct mirror *m, const struct mirror_place *p, const struct netns *here)
 {
-	const struct chain_id at = { .netns.id = netns, .iface.index = (int)ifindex, .hook = HOOK_TC_INGRESS };
+	const struct chain_id at = { .netns.id = p->netns, .iface.index = (int)p->ifindex, .hook = HOOK_TC_INGRESS };
 	char dir[CHAIN_DIR_LEN], **names = NULL;
 	int n = 0, err;
 
-	if (netns == here->id)
-		return mirror_is_gone(here, netns, ifindex);
+	if (p->netns == here->id)
+		return mirror_is_gone(here, p->netns, p->ifindex);
 	chain_dir(&at, dir);
 	*strrchr(dir, '/') = '\0';
 	err = bpffs_list(m->b, dir, &names, &n);
@@ -210,9 +211,36 @@ int mirror_place_new(struct mirror *m, const struct chain_id *at)
 			return place_take(m, i, at);
 	err = chain_sweep(m->b, &at->netns);
 	for (int i = 0; !err && i < MIRROR_PLACES; i++)
-		if (mirror_is_vacant(m, &at->netns, m->place[i].netns, m->place[i].ifindex))
+		if (is_vacant(m, &m->place[i], &at->netns))
 			return place_take(m, i, at);
 	return err ? err : -E2BIG;
+}
+
+bool mirror_netns_is_gone(const struct mirror *m, const struct netns *here, __u64 netns)
+{
+	char dir[32], **names = NULL;
+	int n = 0, err;
+
+	snprintf(dir, sizeof(dir), "chain/%llu", netns);
+	err = netns == here->id ? 0 : bpffs_list(m->b, dir, &names, &n);
+	bpffs_list_free(names, n);
+	return netns != here->id && !err && !n;
+}
+
+int mirror_forget_gone(struct mirror *m, const struct netns *here)
+{
+	int err = chain_sweep(m->b, here);
+
+	for (int i = 0; !err && i < MIRROR_PLACES; i++)
+		if (m->place[i].since && mirror_netns_is_gone(m, here, m->place[i].netns))
+			err = mirror_place_free(m, i);
+	for (int i = 0; !err && i < MIRROR_TARGETS; i++) {
+		const struct mirror_target *t = mirror_target_get(m, i);
+
+		if (t && mirror_netns_is_gone(m, here, t->netns))
+			__atomic_and_fetch(&m->config->targets, ~(1U << i), __ATOMIC_SEQ_CST);
+	}
+	return err ? fail_errno(err, "what is left of other network namespaces") : 0;
 }
 
 /*

@@ -21,6 +21,11 @@ extern const struct mirror_map mirror_maps[MIRROR_MAPS];
 must_use int mirror_map(const struct bpffs *b, bool is_writable, struct mirror *m);
 /* Make the instance, if it is not there, and open it. Prints its errors. */
 must_use int mirror_make(const struct bpffs *b, struct mirror *m);
+/* Targets and filters of network namespaces in which no chain is left go, to make room; such as
+ * were deleted. Prints its errors. */
+must_use int mirror_forget_gone(struct mirror *m, const struct netns *here);
+/* Is it another network namespace, with no chain left? */
+bool mirror_netns_is_gone(const struct mirror *m, const struct netns *here, __u64 netns);
 /* The instance goes if it has neither a place nor a target. Prints its errors. */
 must_use int mirror_remove_unused(const struct run *run, struct mirror *m);
 /* Finish what a killed run began, of this network namespace. Prints its errors. */
@@ -39,9 +44,6 @@ static inline void cleanup_mirror_set(struct mirror_set **set) { mirror_set_unma
 must_use int mirror_set_publish(const struct mirror *m, int place, int set);
 /* A place without filters for the interface: its number or -E2BIG. It is_changing. */
 must_use int mirror_place_new(struct mirror *m, const struct chain_id *at);
-/* Is an interface gone: from this network namespace, or with another one, of which nothing is
- * pinned any more? */
-bool mirror_is_vacant(const struct mirror *m, const struct netns *here, __u64 netns, __u32 ifindex);
 /* The place's filters are no more; its program is in no chain. */
 must_use int mirror_place_free(struct mirror *m, int place);
 /* Counters from zero. */

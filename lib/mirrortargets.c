@@ -5,7 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "chainstate.h"
 #include "cleanup.h"
 #include "host.h"
 #include "mirrormaps.h"
@@ -290,13 +289,15 @@ static void write_copy(struct mirror *m, int number, const struct mirror_target 
 {
 	__u32 bit = 1U << number;
 	bool which = m->config->which & bit;
+	struct mirror_target new = *t;
 
-	*copy_of(m, number, !which) = *t;
+	new.serial = ++m->config->serial;
+	*copy_of(m, number, !which) = new;
 	if (m->config->targets & bit) {
 		__atomic_xor_fetch(&m->config->which, bit, __ATOMIC_SEQ_CST);
 		return;
 	}
-	*copy_of(m, number, which) = *t;
+	*copy_of(m, number, which) = new;
 	memset(&m->state[number], 0, sizeof(m->state[number]));
 	__atomic_or_fetch(&m->config->targets, bit, __ATOMIC_SEQ_CST);
 }
@@ -357,36 +358,27 @@ static void undo(const struct run *run, struct mirror *m, const struct netns *he
 		warn("kf/" MIRROR_KF " was made and stays");
 }
 
-/* Its network namespace went, and all that was mirrored there. */
-static bool is_abandoned(const struct mirror *m, const struct netns *here, const struct mirror_target *t)
-{
-	if (t->netns == here->id || !mirror_is_vacant(m, here, t->netns, t->ifindex))
-		return false;
-	for (int i = 0; i < MIRROR_PLACES; i++) {
-		const struct mirror_place *p = &m->place[i];
-
-		if (p->since && p->netns == t->netns && !mirror_is_vacant(m, here, p->netns, p->ifindex))
-			return false;
-	}
-	return true;
-}
-
-static int number_new(const struct run *run, struct mirror *m, const struct netns *here)
+static int number_free(const struct mirror *m)
 {
 	for (int i = 0; i < MIRROR_TARGETS; i++)
 		if (!mirror_target_get(m, i))
 			return i;
-	if (!run->dry_run && chain_sweep(m->b, here))
-		warn("%s: what is no longer used was not removed", m->b->dir);
-	for (int i = 0; i < MIRROR_TARGETS; i++) {
-		if (!is_abandoned(m, here, mirror_target_get(m, i)))
-			continue;
-		if (!run->dry_run)
-			__atomic_and_fetch(&m->config->targets, ~(1U << i), __ATOMIC_SEQ_CST);
-		return i;
-	}
-	return fail(-E2BIG, "there are %d targets, no more fit; remove one first: l3afctl mirror target remove NAME",
-		    MIRROR_TARGETS);
+	return -ENOENT;
+}
+
+static int number_new(const struct run *run, struct mirror *m, const struct netns *here)
+{
+	int number = number_free(m), err = number < 0 && !run->dry_run ? mirror_forget_gone(m, here) : 0;
+
+	if (err)
+		return err;
+	if (number < 0)
+		number = number_free(m);
+	for (int i = 0; number < 0 && run->dry_run && i < MIRROR_TARGETS; i++)
+		if (mirror_netns_is_gone(m, here, mirror_target_get(m, i)->netns))
+			number = i;
+	return number >= 0 ? number : fail(-E2BIG, "there are %d targets, no more fit; remove one first: l3afctl mirror "
+					   "target remove NAME", MIRROR_TARGETS);
 }
 
 static int dev_of(const struct mirror_target_want *w, const struct mirror_target *now, struct iface *dev)

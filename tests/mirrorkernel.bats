@@ -25,6 +25,10 @@ teardown() { wipe; }
 	mirrorpkt cap
 }
 
+@test "tunnels in tunnels are seen without a change to how the packet lies in memory" {
+	nested
+}
+
 @test "instructions that the verifier follows" {
 	verified
 }

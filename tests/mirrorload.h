@@ -130,6 +130,7 @@ static void target_set(const struct setting *s)
 
 	memset(t, 0, sizeof(*t));
 	t->ifindex = x.ifindex;
+	t->serial = ++x.config->serial;
 	t->port = s->encap == MIRROR_GUE ? 6080 : 4789;
 	t->vni = 0x123456;
 	t->encap = (__u8)s->encap;

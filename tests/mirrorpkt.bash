@@ -39,6 +39,13 @@ offloads() {
 	mirrorpkt offload s0 cli c0
 }
 
+# nested: tunnels in tunnels out of s0
+nested() {
+	quiet_netns cli
+	wire srv s0 1 cli c0 2
+	mirrorpkt nested s0
+}
+
 verified() {
 	local out
 	out=$(in_ns srv "$FP/mirrorpkt" verified "$BUILD/bpf" 2>&1) || { echo "$out"; return 1; }

@@ -10,6 +10,8 @@
  *                                  whose checksums it computes, sent out of FROM, which is
  *                                  mirrored, and caught at FROMPEER in FROMNS, too
  *   mirrorpkt cap OBJECTS HARNESS DEV NS PEER   more packets than the target's cap allows
+ *   mirrorpkt nested OBJECTS HARNESS DEV NS PEER FROM
+ *                                  tunnels in tunnels that leave from FROM: none is mirrored, none is touched
  *   mirrorpkt verified OBJECTS     instructions the verifier followed
  *
  * OBJECTS is where mirror.bpf.o and mirrortarget.bpf.o are. The collector is 10.66.0.2 or fd66::2.
@@ -448,7 +450,8 @@ static bool frame_run(const struct frame *f, const struct shape *s)
 {
 	static __u8 out[FRAME_MAX];
 	struct __sk_buff ctx = { .mark = any(1 << 30), .priority = 7, .tstamp = 5, .ifindex = 1,
-				 .cb = { any(1 << 30), any(1 << 30), any(1 << 30), any(1 << 30), any(1 << 30) } };
+				 /* cb is anything, also what a clone has there */
+				 .cb = { any(2) ? any(1 << 30) : any(2) ? MIRROR_MAGIC : MIRROR_DONE, any(1 << 30), any(1 << 30), any(1 << 30), any(1 << 30) } };
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = f->at, .data_size_in = f->len, .data_out = out,
 		    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
 	__u32 zero = 0;
@@ -589,11 +592,38 @@ static void setting_try(const struct setting *s)
 			}
 }
 
+/* A packet of somebody else's that has in cb what a clone has. */
+static void forged_try(void)
+{
+	static __u8 out[FRAME_MAX];
+	struct shape shape = { .kind = UDP, .data = 30 };
+	struct __sk_buff ctx = { .ifindex = 1 };
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame.at, .data_out = out, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+	int target = bpf_program__fd(bpf_object__find_program_by_name(x.target, "mirrortarget"));
+
+	frame_make(&shape, &frame, false);
+	o.data_size_in = frame.len;
+	for (unsigned i = 0; i < 4; i++) {
+		struct mirror_stat before = stats_check(), after;
+
+		memcpy(ctx.cb, (__u32[]){ i & 1 ? MIRROR_MAGIC : MIRROR_DONE, i & 2 ? 1 : 4711, 0, 0, 0 }, sizeof(ctx.cb));
+		o.data_size_out = sizeof(out);
+		if (bpf_prog_test_run_opts(target, &o))
+			die("BPF_PROG_TEST_RUN");
+		after = stats_check();
+		if ((int)o.retval == -1 && !memcmp(&before, &after, sizeof(after)) && !memcmp(out, frame.at, frame.len))
+			continue;
+		puts("mirrortarget took somebody else's packet for its own");
+		exit(1);
+	}
+}
+
 static int matrix(void)
 {
 	static const unsigned snaplens[] = { 0, 64, 96, 200, MIRROR_HEADERS };
 	struct mirror_stat st;
 
+	forged_try();
 	for (unsigned i = 0; i < 12; i++)
 		for (unsigned k = 0; k < sizeof(snaplens) / sizeof(snaplens[0]); k++) {
 			struct setting s = { i / 4 ? MIRROR_GUE : MIRROR_VXLAN, i & 1, i >> 1 & 1, snaplens[k], i / 4 == 1 };
@@ -912,6 +942,74 @@ static int cap(void)
 	return 0;
 }
 
+/* A packet to a tunnel's port, with another one inside. The offset of the payload is l4 + 8. */
+enum inside { BARE, GUE, VXLAN, INSIDES };
+static void tunnel_put(struct frame *f, unsigned l4, enum inside outer, bool v6, unsigned ext, unsigned port)
+{
+	struct shape shape = { .kind = UDP, .v6 = v6, .ext = ext, .data = 20 };
+	static struct frame inner;
+	__u8 *to = f->at + l4 + 8;
+	unsigned l3 = 14;
+
+	frame_make(&shape, &inner, false);
+	set16(inner.at + l3 + (v6 ? 40 + ext * 8 : 20) + 2, port);
+	set16(f->at + l4 + 2, outer == VXLAN ? 4789 : 6080);
+	if (outer == GUE) {
+		memcpy(to, v6 ? "\0\x29\0\0" : "\0\4\0\0", 4);
+		to += 4;
+	} else if (outer == VXLAN) {
+		memcpy(to, "\x08\0\0\0\0\0\7\0", 8);
+		to += 8;
+		l3 = 0;
+	}
+	memcpy(to, inner.at + l3, inner.len - l3);
+}
+
+/* Tunnels in tunnels, with nothing but the outer headers in the linear part: that stays, and so would
+ * packets whose segments are in a list of their own. */
+static int nested(const char *from)
+{
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex(from) };
+	struct setting s = { MIRROR_GUE };
+	const struct offload o = { UDP, 10001, 1000 };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), one_ = 1;
+	__u32 zero = 0;
+
+	if (fd < 0 || bind(fd, (void *)&at, sizeof(at)) || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one_, sizeof(one_)))
+		die(from);
+	/* in the order of their priorities: what is attached later comes first */
+	attach(y.harness, "linear", (unsigned)at.sll_ifindex, BPF_TC_EGRESS);
+	libbpf_set_print(NULL); /* that there is one already */
+	attach(x.mirror, "mirror", (unsigned)at.sll_ifindex, BPF_TC_EGRESS);
+	target_set(&s);
+	for (unsigned i = 0; i < INSIDES * 2 * 2 * 9 * 2; i++) {
+		enum inside outer = i % INSIDES;
+		bool v6 = i / INSIDES & 1, inner_v6 = i / INSIDES >> 1 & 1, is_loop = i / INSIDES >> 2 & 1;
+		unsigned ext = inner_v6 ? i / INSIDES >> 3 : 0, l4 = v6 ? 54 : 34;
+		struct shape shape = { .kind = UDP, .v6 = v6, .data = o.data };
+		struct mirror_stat before = stats_check(), after;
+
+		frame_make(&shape, &frame, true);
+		tunnel_put(&frame, l4, outer, inner_v6, ext, is_loop ? i & 1 ? 4789 : 6080 : 6081);
+		if (!offload_send(fd, &o, &frame, l4)) {
+			puts("skipped: this kernel takes no such packets");
+			return 0;
+		}
+		after = stats_check();
+		if (bpf_map_lookup_elem(y.data, &zero, &y.h))
+			die("harness");
+		cases++;
+		is_wrong("loop %llu", after.not_sent[MIRROR_LOOP] - before.not_sent[MIRROR_LOOP]);
+		if (after.not_sent[MIRROR_LOOP] - before.not_sent[MIRROR_LOOP] != is_loop)
+			fails(&s, &shape, &frame);
+		is_wrong("linear: %u", y.h.linear);
+		if (y.h.linear != l4 + 8)
+			fails(&s, &shape, &frame);
+	}
+	printf("cases %u\n", cases);
+	return 0;
+}
+
 static int verified(const char *dir)
 {
 	static const char *const names[] = { "mirror", "mirrortarget" };
@@ -949,6 +1047,8 @@ int main(int argc, char **argv)
 		seed = strtoull(argv[8], NULL, 0) | 1;
 		return fuzz((unsigned)atoi(argv[7]));
 	}
+	if (!strcmp(what, "nested") && argc == 8)
+		return nested(argv[7]);
 	if (!strcmp(what, "offload") && argc == 10)
 		return offload(argv[7], argv[8], argv[9]);
 	errno = EINVAL;

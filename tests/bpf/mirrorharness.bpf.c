@@ -3,7 +3,7 @@
  * Around a TC program under BPF_PROG_TEST_RUN, which knows no tags in metadata.
  *
  * around   gives the packet a tag, runs the program, notes what it changed
- * noclone  the program under test that is none
+ * linear   behind the program under test on an interface: what is left as it was
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
@@ -65,6 +65,13 @@ int around(struct __sk_buff *skb)
 	mirrorharness.verdict = under_test(skb);
 	note(skb, mirrorharness.after);
 	return mirrorharness.verdict;
+}
+
+SEC("tc")
+int linear(struct __sk_buff *skb)
+{
+	mirrorharness.linear = skb->data_end - skb->data;
+	return -1;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

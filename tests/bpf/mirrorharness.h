@@ -10,7 +10,7 @@ struct mirrorharness {
 	__u32 is_tagged;      /* with this tag in the packet's metadata */
 	__u16 proto, tci;     /* host byte order */
 	__u32 verdict;
-	__u32 reserved;
+	__u32 linear;         /* octets in the last packet's linear part, as linear saw it */
 	__u64 before[MIRROR_FIELDS], after[MIRROR_FIELDS]; /* all that a program can read of the packet */
 };
 
