@@ -38,7 +38,7 @@ drained() { [[ $(in_ns srv tc -j -s qdisc show dev m0 root | jq '.[0].backlog') 
 	local i
 	in_ns srv ip neigh replace 10.78.0.3 lladdr 02:78:00:00:00:03 dev m0 nud permanent
 	tap mirrored col k0
-	for i in 1 2 3; do
+	for _ in 1 2 3; do
 		in_ns cli "$LOAD" ask 10.77.0.1 7 count=20 flows=20 >/dev/null
 		# of the two copies of a target, the second change writes the one that was in use
 		mirror target add col dev m0 to 10.78.0.4
