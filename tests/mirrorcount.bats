@@ -35,7 +35,6 @@ drained() { [[ $(in_ns srv tc -j -s qdisc show dev m0 root | jq '.[0].backlog') 
 }
 
 @test "the next hop of a collector that was is not that of the one that comes after it" {
-	local i
 	in_ns srv ip neigh replace 10.78.0.3 lladdr 02:78:00:00:00:03 dev m0 nud permanent
 	tap mirrored col k0
 	for _ in 1 2 3; do
