@@ -410,6 +410,20 @@ raw_frames() {
 	udp 5 9
 	soon 5 got 1
 }
+@test "pins removed by hand: filter flush ends what goes on without them" {
+	quietly $T
+	quietly filter add dev s0 direction ingress proto udp action accept
+	rm -r "$STATE/kf/mirror"
+	udp 2 9
+	soon 2 got 1
+	dry '- chain mirror dev s0 hook tc-ingress' filter flush
+	quietly $T
+	quietly filter add dev s0 direction egress action accept
+	rm -r "$STATE/kf/mirror"
+	quietly $T
+	dry '- chain mirror dev s0 hook tc-egress' filter flush dev s0
+	does '' l3af mirror filter flush
+}
 
 # ---- interfaces come and go ----
 
