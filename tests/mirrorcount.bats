@@ -54,3 +54,13 @@ drained() { [[ $(in_ns srv tc -j -s qdisc show dev m0 root | jq '.[0].backlog') 
 hop() {
 	tshark -r "$mirrored" -Y "udp.port == 6080 && ip.dst == $1" -T fields -e eth.dst 2>/dev/null | sort -u
 }
+
+@test "a cap that is raised is in force at once" {
+	# each octet is 8 ms
+	mirror target add col cap 1kbit
+	in_ns cli "$LOAD" ask 10.77.0.1 7 count=10 size=1400 >/dev/null
+	(($(total not_sent.capped) > 0))
+	mirror target add col cap 1gbit
+	mirrors
+	accounted
+}
