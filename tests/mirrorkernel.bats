@@ -21,6 +21,10 @@ teardown() { wipe; }
 	offloads
 }
 
+@test "a cap" {
+	mirrorpkt cap
+}
+
 @test "tunnels in tunnels are seen without a change to how the packet lies in memory" {
 	nested
 }
