@@ -232,7 +232,7 @@ static int put_source(const struct prefix *p, void *arg)
 	used = strlen(text);
 	if (p->len < 128)
 		snprintf(text + used, sizeof(text) - used, "/%d",
-			 addr_is_v4(&p->addr) && p->len >= 96 ? p->len - 96 : p->len);
+			 prefix_is_v4(p) ? p->len - 96 : p->len);
 	table_item(arg, "sources", text);
 	return 0;
 }

@@ -187,19 +187,14 @@ static int target_remove(struct run *run, const void *params, __u64 given)
 	return err ? err : mirror_target_remove(run, &b, p->name);
 }
 
-static bool is_v4(const struct prefix *p)
-{
-	return addr_is_v4(&p->addr) && p->len >= 96;
-}
-
 static int rule_of(const struct params *p, __u64 given, struct match_rule *r)
 {
 	bool has_src = ARG_GIVEN(given, filter_add_args, F_SRC), has_dst = ARG_GIVEN(given, filter_add_args, F_DST);
 
-	if (has_src && has_dst && is_v4(&p->src) != is_v4(&p->dst))
+	if (has_src && has_dst && prefix_is_v4(&p->src) != prefix_is_v4(&p->dst))
 		return fail(-E_USAGE, "mirror filter add: src and dst are of different IP versions");
 	if (has_src || has_dst)
-		r->version = is_v4(has_src ? &p->src : &p->dst) ? 4 : 6;
+		r->version = prefix_is_v4(has_src ? &p->src : &p->dst) ? 4 : 6;
 	memcpy(r->src, p->src.addr.b, sizeof(r->src));
 	memcpy(r->dst, p->dst.addr.b, sizeof(r->dst));
 	r->src_len = p->src.len;

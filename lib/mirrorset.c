@@ -640,29 +640,46 @@ int mirror_filter_remove(const struct run *run, const struct bpffs *b, const str
 	return err ? err : mirror_remove_unused(run, &m);
 }
 
+static int all_flush(const struct run *run, struct mirror *m, const struct netns *here)
+{
+	int err = 0;
+
+	for (int i = 0; !err && m->config && i < MIRROR_PLACES; i++)
+		if (m->place[i].since && m->place[i].netns == here->id)
+			err = place_flush(run, m, here, i);
+	return err;
+}
+
+/* Of the interface of this name, and of those that had it. */
+static int named_flush(const struct run *run, struct mirror *m, const struct netns *here, const char *name)
+{
+	struct iface dev;
+	int has = iface_by_name(name, &dev), err, place;
+
+	if (has && has != -ENODEV)
+		return fail_errno(has, "%s", name);
+	err = gone_flush(run, m, here, name);
+	if (err == -ENOENT && has)
+		return fail(-E_USAGE, "dev %s: is not an interface of this network namespace, and was none with filters",
+			    name);
+	if (err && err != -ENOENT)
+		return err;
+	place = has ? -ENOENT : mirror_place_find(m, here, dev.index);
+	return place < 0 ? 0 : place_flush(run, m, here, place);
+}
+
 int mirror_filters_flush(const struct run *run, const struct bpffs *b, const char *dev)
 {
 	auto_mirror struct mirror m = MIRROR_INIT;
 	struct netns here;
-	struct iface iface;
-	int place, ret = mirror_open(run, b, true, &m), has = dev ? iface_by_name(dev, &iface) : 0, err = netns_self(&here);
+	int ret = mirror_open(run, b, true, &m), err;
 
 	if (ret < 0)
 		return ret;
-	if (err || (has && has != -ENODEV))
-		return fail_errno(err ? err : has, "%s", err ? "this network namespace" : dev);
-	for (int i = 0; !err && !dev && m.config && i < MIRROR_PLACES; i++)
-		if (m.place[i].since && m.place[i].netns == here.id)
-			err = place_flush(run, &m, &here, i);
-	if (dev)
-		err = gone_flush(run, &m, &here, dev);
-	if (err == -ENOENT && has)
-		return fail(-E_USAGE, "dev %s: is not an interface of this network namespace, and was none with filters", dev);
-	if (err == -ENOENT)
-		err = 0;
-	place = !err && dev && !has ? mirror_place_find(&m, &here, iface.index) : -ENOENT;
-	if (place >= 0)
-		err = place_flush(run, &m, &here, place);
+	err = netns_self(&here);
+	if (err)
+		return fail_errno(err, "this network namespace");
+	err = dev ? named_flush(run, &m, &here, dev) : all_flush(run, &m, &here);
 	ret = m.config ? mirror_remove_unused(run, &m) : 0;
 	return err ? err : ret;
 }

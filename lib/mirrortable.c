@@ -265,23 +265,6 @@ int mirror_set_make(struct mirror_set **set)
 	return err ? err : take_fd(&fd);
 }
 
-int mirror_view_find(const struct mirror_view *v, __u32 number)
-{
-	int low = 0, high = v->n;
-
-	while (low < high) {
-		int middle = (low + high) / 2;
-
-		if (v->set->filter[middle].number == number)
-			return middle;
-		if (v->set->filter[middle].number < number)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return -1 - low;
-}
-
 unsigned mirror_directions(const struct mirror_filter *f, int n)
 {
 	unsigned directions = 0;

@@ -74,8 +74,6 @@ struct mirror_view {
 must_use int mirror_view_open(const struct mirror *m, int place, struct mirror_view *v);
 void mirror_view_close(struct mirror_view *v);
 #define auto_mirror_view __attribute__((cleanup(mirror_view_close)))
-/* The filter with this number, or the place where it would be: -1 - index. */
-must_use int mirror_view_find(const struct mirror_view *v, __u32 number);
 /* Counters of filter[i], summed over CPUs. */
 must_use int mirror_filter_stat(const struct mirror_view *v, int i, struct mirror_stat *sum);
 
@@ -105,8 +103,8 @@ const char *mirror_format_gateway(const struct mirror_target *t, char buf[MIRROR
 const char *mirror_format_dev(const struct netns *here, __u64 netns, __u32 ifindex, const char *name,
 			      char buf[MIRROR_TEXT]);
 
-/* What the kernel functions are given when they are loaded: kf.prepare. The place, or a target
- * of the interface, has to be there. They print. */
+/* What the kernel functions are given when they are loaded: kf.prepare. The interface's place has
+ * to be there. They print. */
 must_use int mirror_prepare(const struct bpffs *b, const char *instance, struct bpf_object *obj,
 			    const struct chain_id *at);
 must_use int mirrortarget_prepare(const struct bpffs *b, const char *instance, struct bpf_object *obj,

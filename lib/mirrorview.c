@@ -9,6 +9,7 @@
 #include "cleanup.h"
 #include "host.h"
 #include "kf.h"
+#include "mirrormaps.h"
 #include "mirrorview.h"
 #include "root.h"
 #include "run.h"
@@ -229,11 +230,9 @@ static int filters_read(const struct walk *w, const struct mirror_view *from, st
 static int place_look(const struct walk *w, int number, const struct mirror_view *from, const struct iface *iface,
 		      struct mirror_look_place *p)
 {
-	unsigned directions = 0;
+	unsigned directions = from->n ? mirror_directions(from->set->filter, from->n) : 0;
 	int err = 0;
 
-	for (int i = 0; i < from->n; i++)
-		directions |= from->set->filter[i].rule.directions;
 	for (int i = 0; !err && i < 2; i++) {
 		p->look[i] = MIRROR_IS_ON;
 		if (directions & 1u << i)

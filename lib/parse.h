@@ -120,6 +120,7 @@ must_use int parse_duration(const char *s, __u64 min_us, __u64 max_us, __u64 *us
 must_use int parse_names(const char *s, char (*names)[NAME_LEN], int max, int *n, struct why *why);
 
 bool addr_is_v4(const struct addr *a);
+bool prefix_is_v4(const struct prefix *p); /* its length then counts from 96 */
 /* Formatters: into buf, which they return; the text parses back to the same value. */
 const char *format_addr(const struct addr *a, char *buf, size_t size);
 const char *format_prefix(const struct prefix *p, char *buf, size_t size);

@@ -97,14 +97,18 @@ const char *format_addr(const struct addr *a, char *buf, size_t size)
 	return text ? text : "";
 }
 
+bool prefix_is_v4(const struct prefix *p)
+{
+	return addr_is_v4(&p->addr) && p->len >= 96;
+}
+
 const char *format_prefix(const struct prefix *p, char *buf, size_t size)
 {
-	bool is_v4 = addr_is_v4(&p->addr) && p->len >= 96;
 	size_t used;
 
 	format_addr(&p->addr, buf, size);
 	used = strlen(buf);
-	snprintf(buf + used, size - used, "/%d", is_v4 ? p->len - 96 : p->len);
+	snprintf(buf + used, size - used, "/%d", prefix_is_v4(p) ? p->len - 96 : p->len);
 	return buf;
 }
 

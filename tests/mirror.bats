@@ -478,6 +478,15 @@ frames_of() { in_ns col ip -j -s link show "$1" | jq -r '.[0].stats64.rx.packets
 	eventually mirror $T
 	[[ $(l3af --json mirror target list | jq length) == 16 ]]
 }
+@test "a network namespace where all chains were detached makes room as well, and no filter that sends to others" {
+	NS=cli quietly target add t1 dev c0 to 10.77.0.1 encap gue
+	NS=cli quietly filter add dev c0 direction ingress action accept
+	NS=cli l3af chain detach dev c0 hook tc-ingress >/dev/null
+	NS=cli l3af chain detach dev c0 hook tc-egress >/dev/null
+	for i in {1..16}; do quietly target add n$i dev m0 to 10.78.0.2 encap gue; done
+	NS=cli does '' l3af mirror target list
+	NS=cli does '' l3af mirror filter list
+}
 @test "twenty at once: each filter is there, and each counts for itself" {
 	quietly $T
 	for i in {1..20}; do quietly filter add $((i * 3)) dev s0 direction ingress proto udp dport $((9000 + i)) action accept & done

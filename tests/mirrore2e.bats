@@ -32,7 +32,7 @@ traffic() {
 	in_ns cli "$LOAD" ask "$to" 7 count=100 flows=4 size=300 || return
 	in_ns cli "$LOAD" gso "$to" 9999 10 1200 8
 }
-declare -gA PORT=([gue]=6080 [vxlan]=4789)
+declare -gA PORT=([gue]=6080 [gue1]=6080 [vxlan]=4789)
 declare -gA CSUM=([4]=off [6]=on) # unless it is said
 # outer ENCAP FAMILY on|off|some MTU: the headers of all tunnel packets; some: the kernel computes no
 # UDP checksum of a tunnel when it makes segments, which TCP of this host always leaves to it
@@ -44,33 +44,39 @@ judged() {
 	outer "$@"
 	decodes "$mirrored" "udp.dstport == ${PORT[$1]}"
 }
-# target ENCAP FAMILY WORDS...
-target() { mirror target add col dev m0 to "${COLLECTOR[$2]}" encap "$1" "${@:3}"; }
+# target ENCAP FAMILY WORDS...: gue1 is GUE of variant 1
+target() {
+	local words=$1
+	[[ $1 != gue1 ]] || words='gue variant 1'
+	mirror target add col dev m0 to "${COLLECTOR[$2]}" encap $words "${@:3}"
+}
 
 # everything OFFLOADS HOW
 everything() {
 	local encap family csum n=0 all=0
 	offloads "$1"
 	services
-	for encap in gue vxlan; do
-		for family in 4 6; do
-			for csum in off on; do
-				[[ $family$csum != 6off ]] || continue # as IPv6 has it
-				target $encap $family udp-csum $csum
-				mirror filter add 10 dev s0 action accept to col
-				taps
-				traffic 4
-				traffic 6
-				untaps
-				[[ $csum == off ]] || csum=some
-				judged $encap $family $csum 1600
-				pcap "$2" $encap "$mirrored" "$production"
-				all=$((all + $(grep -oE '[0-9]+ octets' <<<"$said" | cut -d' ' -f1))) n=$((n + 1))
-				mirror filter flush dev s0
-				mirror target remove col
-			done
-		done
-	done
+	while read -r encap family csum; do
+		target $encap $family udp-csum $csum
+		mirror filter add 10 dev s0 action accept to col
+		taps
+		traffic 4
+		traffic 6
+		untaps
+		[[ $csum == off ]] || csum=some
+		judged $encap $family $csum 1600
+		pcap "$2" $encap "$mirrored" "$production"
+		all=$((all + $(grep -oE '[0-9]+ octets' <<<"$said" | cut -d' ' -f1))) n=$((n + 1))
+		mirror filter flush dev s0
+		mirror target remove col
+	done <<-'END'
+		gue 4 off
+		gue 6 on
+		gue1 4 on
+		gue1 6 on
+		vxlan 4 on
+		vxlan 6 on
+	END
 	ended sink
 	grep -qx "datagrams $((n * 2 * 80)) octets $((n * 2 * 80 * 1200))" <<<"$said"
 	figure "offloads $1: $n kinds of tunnel, $all octets of TCP, UDP and UDP GSO compared, 0 differ"
@@ -143,6 +149,7 @@ shapes() {
 	for family in 4 6; do
 		shapes $family vxlan
 		shapes $family gue
+		shapes $family gue1
 	done
 }
 

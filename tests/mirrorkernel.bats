@@ -21,12 +21,12 @@ teardown() { wipe; }
 	offloads
 }
 
-@test "a cap" {
-	mirrorpkt cap
-}
-
 @test "tunnels in tunnels are seen without a change to how the packet lies in memory" {
 	nested
+}
+
+@test "a cap" {
+	mirrorpkt cap
 }
 
 @test "instructions that the verifier follows" {

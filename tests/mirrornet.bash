@@ -9,14 +9,17 @@
 # packets, as a wire does: a veth would pass on tunnels unsegmented and sums not computed.
 
 LOAD=$FP/mirrorload
-# the packets are the subject, not TCP's opinion of the network
-TSHARK=(tshark -X "lua_script:$TOP/tests/tools/gue.lua" -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE
+# the packets are the subject, not TCP's opinion of the network, nor what may use a client's port
+TSHARK=(tshark -d udp.port==32768-48999,data -d tcp.port==32768-48999,data -X "lua_script:$TOP/tests/tools/gue.lua" -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE
 	-o udp.check_checksum:TRUE -o udp.ignore_ipv6_zero_checksum:TRUE -o tcp.analyze_sequence_numbers:FALSE)
 
 # site [MTU]: of m0
 site() {
 	pair
 	quiet_netns col
+	# not those of tunnels
+	in_ns cli sysctl -qw net.ipv4.ip_local_port_range='32768 48999'
+	in_ns srv sysctl -qw net.ipv4.ip_local_port_range='32768 48999'
 	collector_link "${1-1600}"
 	collector
 }

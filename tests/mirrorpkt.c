@@ -9,9 +9,9 @@
  *   mirrorpkt offload OBJECTS HARNESS DEV NS PEER FROM FROMNS FROMPEER   frames that the kernel segments and
  *                                  whose checksums it computes, sent out of FROM, which is
  *                                  mirrored, and caught at FROMPEER in FROMNS, too
- *   mirrorpkt cap OBJECTS HARNESS DEV NS PEER   more packets than the target's cap allows
  *   mirrorpkt nested OBJECTS HARNESS DEV NS PEER FROM
  *                                  tunnels in tunnels that leave from FROM: none is mirrored, none is touched
+ *   mirrorpkt cap OBJECTS HARNESS DEV NS PEER   more packets than the target's cap allows
  *   mirrorpkt verified OBJECTS     instructions the verifier followed
  *
  * OBJECTS is where mirror.bpf.o and mirrortarget.bpf.o are. The collector is 10.66.0.2 or fd66::2.
@@ -900,48 +900,6 @@ static int offload(const char *from, const char *ns, const char *peer)
 	return 0;
 }
 
-/*
- * The cap: never more than it allows since the first packet, and what it may be ahead.
- */
-#define CAP 20000000ULL /* bits a second */
-#define AHEAD_NS 10000000ULL
-
-static __u64 now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (__u64)t.tv_sec * 1000000000 + (__u64)t.tv_nsec;
-}
-
-static int cap(void)
-{
-	const struct setting s = { .encap = MIRROR_VXLAN };
-	struct shape shape = { .kind = UDP, .data = 900 };
-	struct mirror_stat st;
-	__u64 began, allowed;
-
-	target_set(&s);
-	x.targets[x.copy * MIRROR_TARGETS].cap = CAP;
-	x.targets[x.copy * MIRROR_TARGETS].cap_ps = 8000000000000ULL / CAP;
-	frame_make(&shape, &frame, false);
-	began = now_ns();
-	do {
-		for (int i = 0; i < 100; i++)
-			if (!frame_run(&frame, &shape))
-				fails(&s, &shape, &frame);
-		st = stats_check();
-	} while (now_ns() - began < 300000000);
-	allowed = (now_ns() - began + AHEAD_NS) * CAP / 8000000000 + 14 + MTU;
-	if (!st.sent || !st.not_sent[MIRROR_CAPPED] || st.sent + st.not_sent[MIRROR_CAPPED] != st.packets ||
-	    st.sent_octets > allowed) {
-		printf("%llu octets of %llu sent, %llu capped\n", st.sent_octets, allowed, st.not_sent[MIRROR_CAPPED]);
-		return 1;
-	}
-	printf("cap %llu bit/s: %llu of at most %llu octets sent\n", CAP, st.sent_octets, allowed);
-	return 0;
-}
-
 /* A packet to a tunnel's port, with another one inside. The offset of the payload is l4 + 8. */
 enum inside { BARE, GUE, VXLAN, INSIDES };
 static void tunnel_put(struct frame *f, unsigned l4, enum inside outer, bool v6, unsigned ext, unsigned port)
@@ -1007,6 +965,48 @@ static int nested(const char *from)
 			fails(&s, &shape, &frame);
 	}
 	printf("cases %u\n", cases);
+	return 0;
+}
+
+/*
+ * The cap: never more than it allows since the first packet, and what it may be ahead.
+ */
+#define CAP 20000000ULL /* bits a second */
+#define AHEAD_NS 10000000ULL
+
+static __u64 now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (__u64)t.tv_sec * 1000000000 + (__u64)t.tv_nsec;
+}
+
+static int cap(void)
+{
+	const struct setting s = { .encap = MIRROR_VXLAN };
+	struct shape shape = { .kind = UDP, .data = 900 };
+	struct mirror_stat st;
+	__u64 began, allowed;
+
+	target_set(&s);
+	x.targets[x.copy * MIRROR_TARGETS].cap = CAP;
+	x.targets[x.copy * MIRROR_TARGETS].cap_ps = 8000000000000ULL / CAP;
+	frame_make(&shape, &frame, false);
+	began = now_ns();
+	do {
+		for (int i = 0; i < 100; i++)
+			if (!frame_run(&frame, &shape))
+				fails(&s, &shape, &frame);
+		st = stats_check();
+	} while (now_ns() - began < 300000000);
+	allowed = (now_ns() - began + AHEAD_NS) * CAP / 8000000000 + 14 + MTU;
+	if (!st.sent || !st.not_sent[MIRROR_CAPPED] || st.sent + st.not_sent[MIRROR_CAPPED] != st.packets ||
+	    st.sent_octets > allowed) {
+		printf("%llu octets of %llu sent, %llu capped\n", st.sent_octets, allowed, st.not_sent[MIRROR_CAPPED]);
+		return 1;
+	}
+	printf("cap %llu bit/s: %llu of at most %llu octets sent\n", CAP, st.sent_octets, allowed);
 	return 0;
 }
 

@@ -15,7 +15,7 @@ mirrorpcap.py flows ENCAP MIRRORED        "N both N one" flows seen in both dire
 mirrorpcap.py outer MIRRORED WORD...           outer headers are as they should be: to=ADDR from=ADDR
         port=N mtu=N csum=on|off|some: "N frames", or what is not, exit status 1
 
-ENCAP: gue, vxlan; frames, raw: from behind a tunnel device, with or without Ethernet header.
+ENCAP: gue, gue1 (variant 1), vxlan; frames, raw: from behind a tunnel device, with or without Ethernet header.
 WORD of same: snap=N|headers (what is to be left of each), any (production may have more), nosum
 (TCP's and UDP's checksums are not compared: production computes them after the capture).
 Frames to UDP port 9 (marks) and neighbour discovery are left out of both.
@@ -25,7 +25,9 @@ import socket
 import struct
 import sys
 
-PORTS = {"gue": 6080, "vxlan": 4789}
+PORTS = {"gue": 6080, "gue1": 6080, "vxlan": 4789}
+HEADER = {"gue": 4, "gue1": 0, "vxlan": 8}
+NO_ETHERNET = ("gue", "gue1", "raw")
 EXTENSIONS = {0, 43, 44, 51, 60, 135, 139, 140}
 
 
@@ -97,7 +99,7 @@ def udp(frame):
 def is_noise(encap, data):
     """Marks and neighbour discovery."""
     at = 0
-    if encap not in ("gue", "raw"):
+    if encap not in NO_ETHERNET:
         kind, at = layer2(data)
         if kind not in (0x800, 0x86dd):
             return False
@@ -117,7 +119,7 @@ def tunneled(encap, path):
             yield frame
         elif u and u[3] == PORTS[encap]:
             head, at, _, _, _, _ = u
-            yield frame[at + head.l4 + 8 + (4 if encap == "gue" else 8):at + head.end]
+            yield frame[at + head.l4 + 8 + HEADER[encap]:at + head.end]
 
 
 def inner(encap, path):
@@ -143,7 +145,7 @@ def end_of_headers(frame):
 def as_mirrored(encap, frame, snap):
     if snap:
         frame = frame[:end_of_headers(frame) if snap == "headers" else int(snap)]
-    if encap not in ("gue", "raw"):
+    if encap not in NO_ETHERNET:
         return frame
     kind, at = layer2(frame)
     head = ip(frame[at:]) if kind in (0x800, 0x86dd) else None
@@ -151,7 +153,7 @@ def as_mirrored(encap, frame, snap):
 
 
 def without_sum(encap, data):
-    at = 0 if encap in ("gue", "raw") else layer2(data)[1]
+    at = 0 if encap in NO_ETHERNET else layer2(data)[1]
     head = ip(data[at:])
     if not head or head.fragment or head.proto not in (6, 17):
         return data
@@ -211,7 +213,7 @@ def octets(encap, mirrored, production):
         return frame[at:] if kind in (0x800, 0x86dd) else b""
 
     want = tally(filter(None, (bare(f) for f in produced(production))))
-    got = tally(filter(None, (d if encap in ("gue", "raw") else bare(d) for d in inner(encap, mirrored))))
+    got = tally(filter(None, (d if encap in NO_ETHERNET else bare(d) for d in inner(encap, mirrored))))
     for key in sorted(set(want) | set(got), key=str):
         if want.get(key) != got.get(key):
             print("%s: %s in production, %s mirrored" % (key, want.get(key), got.get(key)))
@@ -224,7 +226,7 @@ def octets(encap, mirrored, production):
 def flows(encap, mirrored):
     seen = collections.defaultdict(set)
     for data in inner(encap, mirrored):
-        if encap not in ("gue", "raw"):
+        if encap not in NO_ETHERNET:
             data = data[layer2(data)[1]:]
         head = ip(data)
         if head and head.proto in (6, 17) and not head.fragment:
@@ -273,7 +275,7 @@ def outer(path, words):
 
 def strip(encap, path, out):
     with open(out, "wb") as f:
-        f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 262144, 101 if encap == "gue" else 1))
+        f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 262144, 101 if encap in NO_ETHERNET else 1))
         for data in inner(encap, path):
             f.write(struct.pack("<IIII", 0, 0, len(data), len(data)) + data)
     return 0

@@ -21,7 +21,7 @@ device() {
 	in_ns "$2" sysctl -qw net.ipv4.conf."$1".rp_filter=0
 }
 @test "the kernel's GUE receives: IPv4 and IPv6 in either" {
-	local dev family
+	local dev family variant
 	modprobe -a fou fou6 ipip sit ip6_tunnel 2>/dev/null || skip "$(uname -r) has no fou"
 	finish_all # of the ports
 	background serve srv "$LOAD" serve 7
@@ -32,8 +32,8 @@ device() {
 	in_ns col ip -6 tunnel change ip6tnl0 mode any # IPv4, too
 	in_ns cli ethtool -K c0 tx off >/dev/null
 	in_ns srv ethtool -K s0 tx off >/dev/null
-	for family in 4 6; do
-		mirror target add col dev m0 to "${COLLECTOR[$family]}" encap gue
+	while read -r family variant; do
+		mirror target add col dev m0 to "${COLLECTOR[$family]}" encap gue variant "$variant"
 		mirror filter add 10 dev s0 action accept to col
 		tap production srv s0
 		for dev in tunl0 sit0 ip6tnl0; do
@@ -47,10 +47,10 @@ device() {
 		pcap same raw "$BATS_TEST_TMPDIR/tunl0.pcap,$BATS_TEST_TMPDIR/sit0.pcap,$BATS_TEST_TMPDIR/ip6tnl0.pcap" "$production"
 		# 200 packets and their tunnels' sums were right
 		[[ $said == '200 packets '* ]]
-		figure "$(uname -r): the kernel's GUE over IPv$family: $said"
+		figure "$(uname -r): the kernel's GUE of variant $variant over IPv$family: $said"
 		mirror filter flush dev s0
 		mirror target remove col
-	done
+	done <<<$'4 0\n6 0\n4 1\n6 1'
 }
 
 # narrow: fq_codel refuses packets (NET_XMIT_CN, which TC_ACT_SHOT equals), as on a link that is full
