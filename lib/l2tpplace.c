@@ -240,10 +240,13 @@ static int forwarding_on(const struct iface *i)
 	return 0;
 }
 
+/* The helper sends nothing of its own into the operator's network. */
 static int pair_ready(const struct iface *netdev, const struct iface *helper)
 {
 	int err = link_set_whole(netdev);
 
+	if (!err)
+		err = link_set_multicast(helper, false);
 	if (!err)
 		err = link_set_no_address(helper);
 	if (!err)

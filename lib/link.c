@@ -161,6 +161,11 @@ int link_set_promiscuous(const struct iface *i, bool is_on)
 	return set_flag(i, IFF_PROMISC, is_on);
 }
 
+int link_set_multicast(const struct iface *i, bool is_on)
+{
+	return set_flag(i, IFF_MULTICAST, is_on);
+}
+
 int link_set_mtu(const struct iface *i, unsigned mtu)
 {
 	char buf[REQUEST_LEN];

@@ -22,6 +22,8 @@ must_use int link_make_pair(const char *name, const char *peer, unsigned mtu);
 must_use int link_remove(const struct iface *i);
 must_use int link_set_up(const struct iface *i, bool is_up);
 must_use int link_set_promiscuous(const struct iface *i, bool is_on);
+/* Off: the kernel does not report groups by itself. */
+must_use int link_set_multicast(const struct iface *i, bool is_on);
 must_use int link_set_mtu(const struct iface *i, unsigned mtu);
 /* No link-local address of its own. */
 must_use int link_set_no_address(const struct iface *i);

@@ -25,6 +25,10 @@ teardown() { wipe; }
 	nested
 }
 
+@test "a cap" {
+	mirrorpkt cap
+}
+
 @test "instructions that the verifier follows" {
 	verified
 }

@@ -11,6 +11,7 @@
  *                                  mirrored, and caught at FROMPEER in FROMNS, too
  *   mirrorpkt nested OBJECTS HARNESS DEV NS PEER FROM
  *                                  tunnels in tunnels that leave from FROM: none is mirrored, none is touched
+ *   mirrorpkt cap OBJECTS HARNESS DEV NS PEER   more packets than the target's cap allows
  *   mirrorpkt verified OBJECTS     instructions the verifier followed
  *
  * OBJECTS is where mirror.bpf.o and mirrortarget.bpf.o are. The collector is 10.66.0.2 or fd66::2.
@@ -36,6 +37,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 #include "bpf/mirrorharness.h"
 #include "cleanup.h"
@@ -966,6 +968,48 @@ static int nested(const char *from)
 	return 0;
 }
 
+/*
+ * The cap: never more than it allows since the first packet, and what it may be ahead.
+ */
+#define CAP 20000000ULL /* bits a second */
+#define AHEAD_NS 10000000ULL
+
+static __u64 now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (__u64)t.tv_sec * 1000000000 + (__u64)t.tv_nsec;
+}
+
+static int cap(void)
+{
+	const struct setting s = { .encap = MIRROR_VXLAN };
+	struct shape shape = { .kind = UDP, .data = 900 };
+	struct mirror_stat st;
+	__u64 began, allowed;
+
+	target_set(&s);
+	x.targets[x.copy * MIRROR_TARGETS].cap = CAP;
+	x.targets[x.copy * MIRROR_TARGETS].cap_ps = 8000000000000ULL / CAP;
+	frame_make(&shape, &frame, false);
+	began = now_ns();
+	do {
+		for (int i = 0; i < 100; i++)
+			if (!frame_run(&frame, &shape))
+				fails(&s, &shape, &frame);
+		st = stats_check();
+	} while (now_ns() - began < 300000000);
+	allowed = (now_ns() - began + AHEAD_NS) * CAP / 8000000000 + 14 + MTU;
+	if (!st.sent || !st.not_sent[MIRROR_CAPPED] || st.sent + st.not_sent[MIRROR_CAPPED] != st.packets ||
+	    st.sent_octets > allowed) {
+		printf("%llu octets of %llu sent, %llu capped\n", st.sent_octets, allowed, st.not_sent[MIRROR_CAPPED]);
+		return 1;
+	}
+	printf("cap %llu bit/s: %llu of at most %llu octets sent\n", CAP, st.sent_octets, allowed);
+	return 0;
+}
+
 static int verified(const char *dir)
 {
 	static const char *const names[] = { "mirror", "mirrortarget" };
@@ -997,6 +1041,8 @@ int main(int argc, char **argv)
 		setup(argv[2], argv[3], argv[4], argv[5], argv[6]);
 	if (!strcmp(what, "matrix") && argc == 7)
 		return matrix();
+	if (!strcmp(what, "cap") && argc == 7)
+		return cap();
 	if (!strcmp(what, "fuzz") && argc == 9) {
 		seed = strtoull(argv[8], NULL, 0) | 1;
 		return fuzz((unsigned)atoi(argv[7]));

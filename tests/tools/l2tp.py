@@ -12,6 +12,7 @@ l2tp.py outer NS IF WORD...     one packet of a session, made byte by byte, out 
                                 payload octets), more=1 (a first fragment), tail=N (behind the packet)
 l2tp.py beyond NS IF SRC DST LEN  an IPv4 (without DF, df=DF) or IPv6 packet of LEN octets out of IF; prints the MTU in
                                 the ICMP error that comes back, or nothing
+l2tp.py sort NS1 IF NS2 IF2...  sends frames with other tags each out of IF; prints TAGS:IF2 for those that arrive
 """
 import ctypes
 import fcntl
@@ -222,4 +223,26 @@ def beyond(ns, dev, src, dst, length, df="1"):
             return
 
 
-{"frames": frames, "outer": outer, "beyond": beyond}[sys.argv[1]](*sys.argv[2:])
+def sort(ns1, dev1, ns2, *devs):
+    out, ins = packet_socket(ns1, dev1), {dev: packet_socket(ns2, dev) for dev in devs}
+    want = {}
+    for tags in ("none", "100", "100.200", "100.7", "7", "200.100"):
+        head = b"".join(struct.pack("!HH", 0x8100, int(t)) for t in tags.split(".") if t != "none")
+        want[tags] = b"\x02\x99\0\0\0\1" b"\x02\x98\0\0\0\1" + head + b"\x88\xb5" + MARK + tags.encode() + bytes(40)
+    for frame in want.values():
+        out.send(frame)
+    time.sleep(0.3)
+    got = {}
+    for dev, s in ins.items():
+        for tags, frame in want.items():
+            got.setdefault(tags, [])
+        while (frame := receive(s)) is not None:
+            for tags in want:
+                if is_same(want[tags], frame):
+                    got[tags].append(dev)
+    for tags, where in got.items():
+        if where:
+            print(f"{tags}:{','.join(where)}")
+
+
+{"sort": sort, "frames": frames, "outer": outer, "beyond": beyond}[sys.argv[1]](*sys.argv[2:])
