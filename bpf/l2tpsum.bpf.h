@@ -54,15 +54,18 @@ __noinline long sum_skb(struct __sk_buff *skb, __u32 offset, __u32 len)
 	return (__u32)bpf_csum_diff(NULL, 0, (__be32 *)chunk, (rest & ~3U) + 4, sum);
 }
 
-/* Write a checksum whose field is 0 now: of what sums up to sum, 0 as all ones. It stays 0 in
- * a packet whose transport checksum is left to the interface (CHECKSUM_PARTIAL), which kernels
- * before 6.2 let a program find out in no other way. */
+/* Write a checksum whose field is 0 now: of what sums up to sum, 0 as all ones. False: it stays
+ * 0 in a packet whose transport checksum is left to the interface (CHECKSUM_PARTIAL), since the
+ * helper changes none there. Kernels before 6.2 let a program find that out in no other way. */
 static __always_inline bool check_write(struct __sk_buff *skb, __u32 offset, __u64 sum)
 {
-	__u16 check = 0;
+	__u16 check = 0, folded = sum_fold(sum), zero = 0xffff;
 
-	bpf_l4_csum_replace(skb, offset, 0, sum_fold(sum), BPF_F_MARK_MANGLED_0 | BPF_F_MARK_ENFORCE);
+	/* where the checksum is 0, another number tells the one from the other */
+	bpf_l4_csum_replace(skb, offset, 0, folded == 0xffff ? 1 : folded, 0);
 	bpf_skb_load_bytes(skb, offset, &check, sizeof(check));
+	if (check && folded == 0xffff)
+		bpf_skb_store_bytes(skb, offset, &zero, sizeof(zero), 0);
 	return check;
 }
 
