@@ -295,15 +295,34 @@ int l2tp_pair_settle(struct l2tps *t, const struct netns *self)
 	return err && err != -ENODEV ? fail_errno(err, "%s", t->conf.making) : 0;
 }
 
-int l2tp_pair_mtu(const struct iface *helper, unsigned mtu)
+/* The helper comes last: where it has the MTU, both have. */
+static int pair_mtu(const struct iface *helper, unsigned mtu)
 {
 	struct link_info info;
 	struct iface dev;
 	int err = link_get(helper, &info);
 
-	if (!err)
-		err = link_set_mtu(helper, mtu);
-	if (!err && info.peer && !iface_by_index(info.peer, &dev))
+	if (err || info.mtu == mtu)
+		return err;
+	if (info.peer && !iface_by_index(info.peer, &dev))
 		err = link_set_mtu(&dev, mtu);
-	return err ? fail_errno(err, "%s", helper->name) : 0;
+	return err ? err : link_set_mtu(helper, mtu);
+}
+
+int l2tp_pairs_mtu(const struct l2tps *t, const struct netns *self)
+{
+	struct iface helper;
+	int err = 0;
+
+	for (int i = 0; !err && i < t->n; i++) {
+		const struct l2tp_session *s = &t->session[i];
+
+		if (!(s->flags & L2TP_NETDEV) || t->place[s->access].netns != self->id ||
+		    iface_by_index((int)s->access_ifindex, &helper))
+			continue;
+		err = pair_mtu(&helper, s->mtu);
+		if (err)
+			fail_errno(err, "mtu of %.15s", s->dev);
+	}
+	return err;
 }

@@ -24,6 +24,7 @@ must_use int l2tp_pair_make(struct l2tps *t, const struct netns *self, const cha
 			    struct iface *helper);
 /* The pair of a run that was killed before it had a place, if there is one. */
 must_use int l2tp_pair_settle(struct l2tps *t, const struct netns *self);
-must_use int l2tp_pair_mtu(const struct iface *helper, unsigned mtu);
+/* Those of this network namespace have the MTUs of their sessions, after these changed. */
+must_use int l2tp_pairs_mtu(const struct l2tps *t, const struct netns *self);
 
 #endif

@@ -38,6 +38,8 @@ static int settle(struct work *w)
 	if (err)
 		return fail_errno(err, "kf/" L2TP_KF);
 	err = l2tp_pair_settle(&w->t, &w->self);
+	if (!err)
+		err = l2tp_pairs_mtu(&w->t, &w->self);
 	return err ? err : l2tp_places_settle(&silent, w->b, &w->t, &w->self);
 }
 
@@ -191,14 +193,6 @@ static bool is_other(const struct l2tp_session *s, const struct l2tp_session *t)
 	return memcmp(&same, t, sizeof(same)) != 0;
 }
 
-static int mtu_follow(struct work *w, const struct l2tp_session *was, const struct l2tp_session *s,
-		      const struct iface *helper)
-{
-	if (w->run->dry_run || !(s->flags & L2TP_NETDEV) || was->mtu == s->mtu)
-		return 0;
-	return l2tp_pair_mtu(helper, s->mtu);
-}
-
 /* Of one that is there and whose interfaces are. */
 static int change(struct work *w, int i, const struct l2tp_want *want, const struct iface *underlay,
 		  struct iface *access)
@@ -223,10 +217,10 @@ static int change(struct work *w, int i, const struct l2tp_want *want, const str
 	if (is_other(&was, &s))
 		l2tp_note(w->run, &was, &s, underlay->name);
 	err = places_up(w, underlay, access, &s);
-	if (!err)
-		err = mtu_follow(w, &was, &s, access);
 	if (!err && is_other(&was, &s))
 		err = session_write(w, &s);
+	if (!err && was.mtu != s.mtu && !w->run->dry_run)
+		err = l2tp_pairs_mtu(&w->t, &w->self);
 	return err ? undo(w, err) : 0;
 }
 
@@ -373,8 +367,6 @@ int l2tp_prepare(const struct bpffs *b, const char *instance, struct bpf_object 
 	if (has < 0)
 		return has;
 	place = has ? l2tps_place(&t, &at->netns, at->iface.index) : -ENOENT;
-	if (at->hook != HOOK_TC_INGRESS)
-		return fail(-E_USAGE, "%s: the program of pseudowires is in tc-ingress", at->iface.name);
 	if (place < 0)
 		return fail(-E_USAGE, "%s has no pseudowire; l3afctl l2tp add puts it into the chains", at->iface.name);
 	here.place = (__u32)place;

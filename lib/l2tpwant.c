@@ -175,19 +175,21 @@ void l2tp_session_new(const char *name, const struct l2tp_want *want, struct l2t
 int l2tp_session_fit(const struct l2tp_want *want, const struct iface *underlay, struct l2tp_session *s)
 {
 	unsigned mtu;
+	/* so that both ends, which may send different cookies, find the same */
+	int more = s->rx_cookie_len > s->tx_cookie_len ? s->rx_cookie_len - s->tx_cookie_len : 0;
 	int frame, err = iface_mtu(underlay, &mtu);
 
 	if (err)
 		return fail_errno(err, "%s", underlay->name);
 	frame = l2tp_frame(s, (int)mtu);
 	frame = frame > FRAME_MOST ? FRAME_MOST : frame;
-	if (frame < ETH_HLEN + MTU_LEAST)
+	if (frame < ETH_HLEN + MTU_LEAST + more)
 		return fail(-EMSGSIZE, "underlay: %s: no packet fits into its MTU of %u", underlay->name, mtu);
 	if (want->has & L2TP_HAS_MTU && s->flags & L2TP_MTU && s->mtu > frame - ETH_HLEN)
 		return fail(-EMSGSIZE, "mtu: %u does not fit: %d is left of the underlay's %u", s->mtu, frame - ETH_HLEN, mtu);
 	s->frame = (__u16)frame;
 	if (!(s->flags & L2TP_MTU))
-		s->mtu = (__u16)(frame - ETH_HLEN);
+		s->mtu = (__u16)(frame - ETH_HLEN - more);
 	return 0;
 }
 

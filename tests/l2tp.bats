@@ -36,14 +36,14 @@ promiscuous() { in_ns srv ip -d link show "$1" | grep -o 'promiscuity [0-9]*'; }
 		l3af l2tp set v1 sport 1702 tx-cookie none rx-cookie 0102030405060708 rx-cookie 1112131415161718 sequence on \
 		udp-csum on mtu 1300
 	does '' l3af l2tp set v1 sport 1702 sequence on mtu 1300
-	does '~ l2tp v1 remote 10.77.0.2 -> 10.77.0.9 dport 1701 -> 7 mtu 1300 -> 1446 mtu_given on -> off' \
+	does '~ l2tp v1 remote 10.77.0.2 -> 10.77.0.9 dport 1701 -> 7 mtu 1300 -> 1438 mtu_given on -> off' \
 		l3af l2tp set v1 remote 10.77.0.9 dport 7 mtu auto
 	[[ $(field v1 '[.name, .dev, .netdev, .vlan, .underlay, .local, .remote, .session, .peer_session, .encap, .sport,
 		.dport, .tx_cookie, .rx_cookies, .sublayer, .sequence, .udp_csum, .mtu_bytes, .mtu_auto, .state]') == \
-'["v1","l2tp0",true,null,"s0","10.77.0.1","10.77.0.9",1,2,"udp",1702,7,"none",["0102030405060708","1112131415161718"],"default","on","on",1446,true,"down"]' ]]
+'["v1","l2tp0",true,null,"s0","10.77.0.1","10.77.0.9",1,2,"udp",1702,7,"none",["0102030405060708","1112131415161718"],"default","on","on",1438,true,"down"]' ]]
 	in_ns srv ip link set l2tp0 up
 	soon '"on"' field v1 .state
-	in_ns srv ip link show l2tp0 | grep -q "mtu 1446"
+	in_ns srv ip link show l2tp0 | grep -q "mtu 1438"
 	does $'- l2tp v1 netdev l2tp0\n'"- $CHAIN" l3af l2tp remove v1
 	does '' l3af l2tp remove v1
 	[[ ! -e $STATE/kf/l2tp ]]
@@ -139,7 +139,7 @@ promiscuous() { in_ns srv ip -d link show "$1" | grep -o 'promiscuity [0-9]*'; }
 	refuses 2 'l3afctl: l2tp set: sport: encap ip has no UDP' l3af l2tp set v1 sport 7
 	refuses 2 'l3afctl: l2tp set: sequence: sublayer none has no room for numbers' l3af l2tp set v1 sequence on
 	refuses 2 'l3afctl: l2tp set: remote: the pseudowire is over IPv4' l3af l2tp set v1 remote fd77::2
-	refuses 2 'l3afctl: s0: the program of pseudowires is in tc-ingress' l3af chain add l2tp dev s0 hook tc-egress
+	refuses 2 'l3afctl: l2tp: has no TC program for hook tc-egress' l3af chain add l2tp dev s0 hook tc-egress
 	refuses 2 'l3afctl: x1 has no pseudowire; l3afctl l2tp add puts it into the chains' \
 		l3af chain add l2tp dev x1 hook tc-ingress
 }

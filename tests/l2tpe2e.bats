@@ -47,6 +47,7 @@ sums() {
 # site FAMILY ENCAP COOKIE SUBLAYER [WORD...]: a host behind an interface of srv, x0, whose frames go to
 # p1 in cli: session 1, addresses as our_end has them
 site() {
+	# shellcheck disable=SC2034 # end_of sets them
 	local family=$1 dev this that
 	quiet_netns site
 	in_ns srv ip link add x0 type veth peer name x1 netns site
@@ -183,7 +184,7 @@ unserved() { in_ns srv awk '/^Udp: [0-9]/ { n += $3 } /^Ip: [0-9]/ { n += $8 } E
 				soon $((n + 4)) unserved
 			fi
 			wrong $stack fragment $words more=1
-			wrong $stack malformed $words cut=$([[ $encap == udp ]] && echo 10 || echo 3)
+			wrong $stack malformed $words "cut=$([[ $encap == udp ]] && echo 10 || echo 3)"
 			# two cookies at a time, and then the new one only
 			l3af -q l2tp set srv1 rx-cookie 5a00000100000001 rx-cookie 0102030405060708 >/dev/null
 			right $words

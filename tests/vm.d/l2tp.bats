@@ -14,6 +14,7 @@ teardown() { finish_all; wipe; }
 
 # kernel_tunnel FAMILY ENCAP: number 41, 42 (over IP), 61, 62
 kernel_tunnel() {
+	# shellcheck disable=SC2034 # end_of sets them
 	local family=$1 n=${1}1 dev this that words=(encap udp udp_sport 1701 udp_dport 1701)
 	[[ $2 == udp ]] || { n=${1}2 words=(encap ip); }
 	end_of cli
