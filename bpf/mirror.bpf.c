@@ -122,6 +122,7 @@ static __always_inline __u64 wire_octets(struct __sk_buff *skb, const struct mir
 
 /* GCRA: what is sent has its time, and who is this far ahead of it waits. */
 #define CAP_AHEAD 10000000ULL /* ns */
+#define CAP_MOST 11 /* cap_ps << 11: what 2048000 octets cost, in ns; no packet has as many */
 #define CAP_TRIES 8
 static __always_inline bool is_capped(struct mirror_state *st, const struct mirror_target *t, __u64 octets)
 {
@@ -129,8 +130,8 @@ static __always_inline bool is_capped(struct mirror_state *st, const struct mirr
 
 	for (int i = 0; i < CAP_TRIES; i++) {
 		due = *(volatile __u64 *)&st->due;
-		/* a clock that was set anew, or a cap that was raised: nothing is owed for that long */
-		if (due > now + CAP_AHEAD && due - now < 1ULL << 40)
+		/* more than any packet costs: of a cap that was lower, nothing is owed any more */
+		if (due > now + CAP_AHEAD && due - now < CAP_AHEAD + (t->cap_ps << CAP_MOST))
 			return true;
 		from = due > now && due - now <= CAP_AHEAD ? due : now;
 		if (__sync_val_compare_and_swap(&st->due, due, from + cost) == due)

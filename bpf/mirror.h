@@ -102,7 +102,7 @@ struct mirror_target {
 	char dev[16];         /* the interface's name when the target was added */
 	__u8 mac[6];          /* the interface's own */
 	__u8 variant;         /* of GUE: 0, with struct gue; 1, the IP packet is right behind UDP */
-	__u8 reserved;
+	__u8 has_source;      /* source was given; else it is what the kernel's route has */
 	__u32 serial;         /* another one with each change: a next hop is one of these */
 	__u8 reserved2[12];
 };

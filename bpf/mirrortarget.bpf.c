@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* mirrortarget: cuts and encapsulates the clones that mirror sends to this interface. They are
- * known by cb and way (bpf/mirror.h); nothing else is looked at. */
+ * known by tc_index, cb and way (bpf/mirror.h); nothing else is looked at. */
 #include <stddef.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -10,6 +10,7 @@
 #include "gue.h"
 #include "mirrormaps.bpf.h"
 #include "mirrorsum.bpf.h"
+#include "pkt.h"
 
 #define TAGS 3
 #define TAGGED (ETH_HLEN + 4)
@@ -21,11 +22,6 @@ static __always_inline int drop(struct mirror_way *w, __u32 cause)
 {
 	w->job.cause = 1 + cause;
 	return TC_ACT_SHOT;
-}
-
-static __always_inline bool is_vlan(__be16 type)
-{
-	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
 }
 
 static __always_inline bool is_ip(__u32 type)
@@ -49,7 +45,7 @@ __noinline int tags_pop(struct __sk_buff *skb, struct tags *tags)
 		if (is_meta) {
 			tag[0] = skb->vlan_proto;
 			tag[1] = bpf_htons(skb->vlan_tci);
-		} else if (!is_vlan(skb->protocol) || skb->len < TAGGED) {
+		} else if (!pkt_is_vlan(skb->protocol) || skb->len < TAGGED) {
 			return true;
 		} else if (bpf_skb_load_bytes(skb, 2 * ETH_ALEN, tag, sizeof(tag))) {
 			return false;
@@ -248,7 +244,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct mirror_way 
 	__be16 type;
 	long err;
 
-	if ((skb->vlan_present || is_vlan(skb->protocol)) && !tags_pop(skb, &h.tags))
+	if ((skb->vlan_present || pkt_is_vlan(skb->protocol)) && !tags_pop(skb, &h.tags))
 		return drop(w, MIRROR_ERROR);
 	if (!inner_read(skb, w, &h))
 		return drop(w, MIRROR_ERROR);

@@ -331,6 +331,18 @@ int mirror_members_set(const struct run *run, const struct mirror *m, const stru
 	return err;
 }
 
+int mirror_orphans_out(const struct run *run, const struct mirror *m, const struct iface *dev)
+{
+	auto_members struct members now = { .name = MIRROR_KF };
+	struct mirror_here here;
+	int err = m->b->fd < 0 ? 0 : chain_walk(m->b, dev, HOOK_COUNT, member_add, &now);
+
+	for (int i = 0; !err && i < now.n; i++)
+		if (!is_running(m, &now.m[i]) && !mirror_here_of(now.m[i].prog_id, &here))
+			err = member_out(run, m, &now.m[i].dev, now.m[i].hook, MIRROR_KF);
+	return err;
+}
+
 int mirror_target_member(const struct run *run, const struct mirror *m, const struct iface *dev, bool is_in)
 {
 	auto_members struct members now = { .name = MIRROR_TARGET_KF };

@@ -59,6 +59,9 @@ unsigned mirror_directions(const struct mirror_filter *f, int n);
  * those for these; others stay as they are. */
 must_use int mirror_members_set(const struct run *run, const struct mirror *m, const struct iface *dev, unsigned in,
 				unsigned out);
+/* mirror of an instance that was removed by hand, which goes on by its maps, is in no chain of the
+ * interface (NULL: of any one) more. */
+must_use int mirror_orphans_out(const struct run *run, const struct mirror *m, const struct iface *dev);
 /* mirrortarget is in the interface's chain, or is not. */
 must_use int mirror_target_member(const struct run *run, const struct mirror *m, const struct iface *dev, bool is_in);
 /* It is in the chain of no interface of this network namespace that has no target. */

@@ -647,7 +647,7 @@ static int all_flush(const struct run *run, struct mirror *m, const struct netns
 	for (int i = 0; !err && m->config && i < MIRROR_PLACES; i++)
 		if (m->place[i].since && m->place[i].netns == here->id)
 			err = place_flush(run, m, here, i);
-	return err;
+	return err ? err : mirror_orphans_out(run, m, NULL);
 }
 
 /* Of the interface of this name, and of those that had it. */
@@ -664,8 +664,11 @@ static int named_flush(const struct run *run, struct mirror *m, const struct net
 			    name);
 	if (err && err != -ENOENT)
 		return err;
-	place = has ? -ENOENT : mirror_place_find(m, here, dev.index);
-	return place < 0 ? 0 : place_flush(run, m, here, place);
+	if (has)
+		return 0;
+	place = mirror_place_find(m, here, dev.index);
+	err = place < 0 ? 0 : place_flush(run, m, here, place);
+	return err ? err : mirror_orphans_out(run, m, &dev);
 }
 
 int mirror_filters_flush(const struct run *run, const struct bpffs *b, const char *dev)

@@ -72,10 +72,12 @@ static int default_source(const struct iface *dev, const struct addr *to, struct
 	return 0;
 }
 
-static int plan_source(const struct mirror_target_want *w, const struct iface *dev, struct mirror_target *t,
-		       bool is_new)
+/* One that was not given follows the route to where it is sent now. */
+static int plan_source(const struct mirror_target_want *w, const struct iface *dev, const struct mirror_target *now,
+		       struct mirror_target *t)
 {
 	const struct addr to = addr_of(t->to), source = addr_of(t->source);
+	bool is_elsewhere = !now || now->ifindex != t->ifindex || memcmp(now->to, t->to, sizeof(t->to));
 	char text[MIRROR_TEXT];
 
 	if (w->has_source) {
@@ -83,10 +85,12 @@ static int plan_source(const struct mirror_target_want *w, const struct iface *d
 			return fail(-E_USAGE, "source %s: is not of the IP version of the collector",
 				    format_addr(&w->source, text, sizeof(text)));
 		memcpy(t->source, w->source.b, sizeof(t->source));
+		t->has_source = 1;
 		return 0;
 	}
-	if (!is_new && addr_is_v4(&source) == addr_is_v4(&to))
+	if (!is_elsewhere || (t->has_source && addr_is_v4(&source) == addr_is_v4(&to)))
 		return 0;
+	t->has_source = 0;
 	return default_source(dev, &to, t);
 }
 
@@ -162,7 +166,7 @@ static int plan(const struct mirror_target_want *w, const struct netns *here, co
 	if (!err)
 		err = plan_encap(w, t, !now);
 	if (!err)
-		err = plan_source(w, dev, t, !now);
+		err = plan_source(w, dev, now, t);
 	plan_rest(w, t, now);
 	return err;
 }
@@ -237,6 +241,16 @@ static const struct field fields[] = {
 	{ "udp-csum", checksum_text },
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
+
+/* To the eye: whether the source was given is not shown. */
+static bool is_same(const struct mirror_target *a, const struct mirror_target *b)
+{
+	struct mirror_target like_b;
+
+	memcpy(&like_b, a, sizeof(like_b));
+	like_b.has_source = b->has_source;
+	return !memcmp(&like_b, b, sizeof(like_b));
+}
 
 /* now NULL: it is new. Its interface's address goes without saying, unless that alone changed. */
 static void note(const struct run *run, const struct mirror_target *now, const struct mirror_target *t, bool is_stray)
@@ -400,7 +414,7 @@ static int add(const struct run *run, const struct bpffs *b, const struct mirror
 	struct mirror_target t, was;
 	struct iface dev;
 	struct netns here;
-	bool is_stray;
+	bool is_stray, is_seen;
 	int number, err = netns_self(&here);
 
 	if (err)
@@ -421,9 +435,10 @@ static int add(const struct run *run, const struct bpffs *b, const struct mirror
 	if (err)
 		return err;
 	is_stray = now && m->state[number].is_stray;
-	if (!now || memcmp(now, &t, sizeof(t)) || is_stray)
+	is_seen = !now || !is_same(now, &t);
+	if (is_seen || is_stray)
 		note(run, now, &t, is_stray);
-	if (!now || memcmp(now, &t, sizeof(t)))
+	if (is_seen)
 		warn_route(&t, &dev);
 	err = run->dry_run ? 0 : mirror_make(b, m);
 	if (!err)

@@ -113,12 +113,19 @@ PLUS_F='+ mirror filter 10 dev s0 direction both action accept to t1
 	in_ns srv ip link set m2 up
 	quietly $T
 	quietly target add t2 dev m0 to 10.78.0.2 encap gue
-	dry $'~ mirror target t2 dev m0 -> m1 gateway auto -> 02:78:00:00:00:02\n+ chain mirrortarget dev m1 hook tc-egress position 1 engine tcx' \
+	dry $'~ mirror target t2 dev m0 -> m1 source 10.78.0.1 -> 10.79.0.1 gateway auto -> 02:78:00:00:00:02\n+ chain mirrortarget dev m1 hook tc-egress position 1 engine tcx' \
 		target add t2 dev m1 gateway 02:78:00:00:00:02
 	[[ $(members) == 'm0 tc-egress mirrortarget,m1 tc-egress mirrortarget' ]]
-	dry $'~ mirror target t1 dev m0 -> m1 gateway auto -> 02:78:00:00:00:02\n- chain mirrortarget dev m0 hook tc-egress' \
+	dry $'~ mirror target t1 dev m0 -> m1 source 10.78.0.1 -> 10.79.0.1 gateway auto -> 02:78:00:00:00:02\n- chain mirrortarget dev m0 hook tc-egress' \
 		target add t1 dev m1 gateway 02:78:00:00:00:02
 	[[ $(members) == 'm1 tc-egress mirrortarget' ]]
+}
+@test "target add: a source that was not given follows the route, one that was given stays" {
+	quietly $T
+	in_ns srv ip addr add 10.80.0.1/24 dev m0
+	dry '~ mirror target t1 to 10.78.0.2:4789 -> 10.80.0.2:4789 source 10.78.0.1 -> 10.80.0.1' target add t1 to 10.80.0.2
+	does '' l3af mirror target add t1 source 10.80.0.1
+	dry '~ mirror target t1 to 10.80.0.2:4789 -> 10.78.0.2:4789' target add t1 to 10.78.0.2
 }
 @test "target add: the interface's own address changed, and is taken anew" {
 	quietly $T
@@ -402,6 +409,20 @@ raw_frames() {
 	[[ ${lines[0]} == '+ mirror filter 10 '* ]]
 	udp 5 9
 	soon 5 got 1
+}
+@test "pins removed by hand: filter flush ends what goes on without them" {
+	quietly $T
+	quietly filter add dev s0 direction ingress proto udp action accept
+	rm -r "$STATE/kf/mirror"
+	udp 2 9
+	soon 2 got 1
+	dry '- chain mirror dev s0 hook tc-ingress' filter flush
+	quietly $T
+	quietly filter add dev s0 direction egress action accept
+	rm -r "$STATE/kf/mirror"
+	quietly $T
+	dry '- chain mirror dev s0 hook tc-egress' filter flush dev s0
+	does '' l3af mirror filter flush
 }
 
 # ---- interfaces come and go ----

@@ -35,10 +35,9 @@ drained() { [[ $(in_ns srv tc -j -s qdisc show dev m0 root | jq '.[0].backlog') 
 }
 
 @test "the next hop of a collector that was is not that of the one that comes after it" {
-	local i
 	in_ns srv ip neigh replace 10.78.0.3 lladdr 02:78:00:00:00:03 dev m0 nud permanent
 	tap mirrored col k0
-	for i in 1 2 3; do
+	for _ in 1 2 3; do
 		in_ns cli "$LOAD" ask 10.77.0.1 7 count=20 flows=20 >/dev/null
 		# of the two copies of a target, the second change writes the one that was in use
 		mirror target add col dev m0 to 10.78.0.4
@@ -53,4 +52,34 @@ drained() { [[ $(in_ns srv tc -j -s qdisc show dev m0 root | jq '.[0].backlog') 
 # hop COLLECTOR: Ethernet addresses of what is sent to it
 hop() {
 	tshark -r "$mirrored" -Y "udp.port == 6080 && ip.dst == $1" -T fields -e eth.dst 2>/dev/null | sort -u
+}
+
+@test "a cap that is raised is in force at once" {
+	# each octet is 8 ms
+	mirror target add col cap 1kbit
+	in_ns cli "$LOAD" ask 10.77.0.1 7 count=10 size=1400 >/dev/null
+	(($(total not_sent.capped) > 0))
+	mirror target add col cap 1gbit
+	mirrors
+	accounted
+}
+
+@test "a collector behind a router that is known by its link-local address, and gets another MAC address" {
+	in_ns srv ip -b - <<-END
+		neigh replace fe80::78:2 lladdr 02:78:00:00:00:02 dev m0 nud permanent
+		route add fd79::/64 via fe80::78:2 dev m0
+	END
+	mirror target add col to fd79::2 source fd78::1
+	eventually mirrors
+	tap mirrored col k0
+	in_ns cli "$LOAD" ask 10.77.0.1 7 count=20 flows=20 >/dev/null
+	in_ns srv ip neigh replace fe80::78:2 lladdr 02:78:00:00:00:05 dev m0 nud permanent
+	sleep 1.2 # longer than a next hop is good for
+	in_ns cli "$LOAD" ask 10.77.0.1 7 count=20 flows=20 >/dev/null
+	untap mirrored
+	# col answers that there is no such address
+	[[ $(tshark -r "$mirrored" -Y 'udp.port == 6080 && !icmpv6' -T fields -e eth.dst 2>/dev/null | uniq) == \
+		$'02:78:00:00:00:02\n02:78:00:00:00:05' ]]
+	accounted
+	[[ $(total packets) == "$(total sent)" ]]
 }

@@ -84,6 +84,7 @@ UDP=(direction ingress proto udp action accept)
 	in_ns srv ip link add x0 type veth peer name x1
 	in_ns srv ip link set x0 up
 	mirror filter add 5 dev s0 "${UDP[@]}" to b
+	mirror target add b source 10.78.0.1
 	killed last target add b dev x0 vni 7 -- target add b dev m0 vni 2
 }
 @test "target add, and remove" {

@@ -10,7 +10,7 @@
 
 LOAD=$FP/mirrorload
 # the packets are the subject, not TCP's opinion of the network, nor what may use a client's port
-TSHARK=(tshark -d udp.port==32768-48999,data -d tcp.port==32768-48999,data -X "lua_script:$TOP/tests/tools/gue.lua" -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE
+TSHARK=(tshark -d "udp.port==32768-48999,data" -d "tcp.port==32768-48999,data" -X "lua_script:$TOP/tests/tools/gue.lua" -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE
 	-o udp.check_checksum:TRUE -o udp.ignore_ipv6_zero_checksum:TRUE -o tcp.analyze_sequence_numbers:FALSE)
 
 # site [MTU]: of m0
