@@ -7,6 +7,7 @@
 #include <linux/udp.h>
 #include <stddef.h>
 #include "l2tpmaps.bpf.h"
+#include "sum.h"
 
 #define SUM_CHUNK 512U /* as much as old kernels sum at once */
 #define SUM_CHUNKS 128
@@ -17,14 +18,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u8[SUM_CHUNK]);
 } scratch SEC(".maps");
-
-static __always_inline __u16 sum_fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
 
 /* Of len octets at an even offset; -1: they are not there. */
 __noinline long sum_skb(struct __sk_buff *skb, __u32 offset, __u32 len)

@@ -7,6 +7,7 @@
 #include <linux/udp.h>
 #include "gue.h"
 #include "lbmaps.bpf.h"
+#include "sum.h"
 
 enum { AF_INET_ = 2, AF_INET6_ = 10 };
 
@@ -14,14 +15,6 @@ enum { AF_INET_ = 2, AF_INET6_ = 10 };
 #define OUTER6 (sizeof(struct ipv6hdr) + sizeof(struct udphdr))
 #define SECOND_HOP (sizeof(struct gue) + sizeof(struct gue_hop))
 #define TTL 64
-
-static __always_inline __u16 sum_fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
 
 static __always_inline __u64 sum_addr(const __u32 a[4])
 {

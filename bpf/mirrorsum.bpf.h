@@ -13,18 +13,11 @@
  */
 #include "mirrorhead.bpf.h"
 #include "mirrorkern.bpf.h"
+#include "sum.h"
 
 #define CHUNK 512 /* the most that bpf_csum_diff takes */
 #define CHUNKS 132
 #define SUM_UNKNOWN 0x10000
-
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
 
 /* Of so many octets of the packet from here on, folded. */
 __noinline int octets_sum(struct __sk_buff *skb, __u32 at, __u32 len)
@@ -43,13 +36,13 @@ __noinline int octets_sum(struct __sk_buff *skb, __u32 at, __u32 len)
 	if (len >= CHUNK)
 		return SUM_UNKNOWN;
 	if (!len)
-		return fold(sum);
+		return sum_fold(sum);
 	len = ((len - 1) & (CHUNK - 1)) + 1;
 	*(__u32 *)(w->chunk + (len & ~3 & 1023)) = 0;
 	if (bpf_skb_load_bytes(skb, at, w->chunk, len))
 		return SUM_UNKNOWN;
 	barrier_var(len);
-	return fold(bpf_csum_diff(NULL, 0, (void *)w->chunk, (len + 3) & 1020, sum));
+	return sum_fold(bpf_csum_diff(NULL, 0, (void *)w->chunk, (len + 3) & 1020, sum));
 }
 
 /* From at on, of what is a whole packet of TCP or UDP, with nothing between the headers, and a checksum
@@ -90,7 +83,7 @@ __noinline int whole_sum(struct __sk_buff *skb, __u32 at)
 	}
 	if (proto != IPPROTO_TCP && (proto != IPPROTO_UDP || !l4[3]))
 		return SUM_UNKNOWN;
-	return fold(sum + (__u16)~fold(pseudo + bpf_htons(proto) + bpf_htons(len)));
+	return sum_fold(sum + (__u16)~sum_fold(pseudo + bpf_htons(proto) + bpf_htons(len)));
 }
 
 /* Of the packet inside, which begins here. */
@@ -104,7 +97,7 @@ static __always_inline int inner_sum(struct __sk_buff *skb, __u32 at)
 	if (!rest_read(skb, &rest) || rest.start < at)
 		return SUM_UNKNOWN;
 	sum = octets_sum(skb, at, rest.start - at);
-	return sum == SUM_UNKNOWN ? sum : fold((__u32)sum + (__u16)~rest.field);
+	return sum == SUM_UNKNOWN ? sum : sum_fold((__u32)sum + (__u16)~rest.field);
 }
 
 /* Into the header in way. at: of the packet inside. The frame has its room. */
@@ -136,7 +129,7 @@ __noinline int sum_write(struct __sk_buff *skb, __u32 at)
 	/* behind it is nothing but zeroes */
 	for (int i = 0; i < HEAD_SUM / 4; i++)
 		sum += ((__u32 *)udp)[i];
-	sum = (__u16)~fold(sum);
+	sum = (__u16)~sum_fold(sum);
 	udp->check = sum ? sum : 0xffff;
 	return 0;
 }
