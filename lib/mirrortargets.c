@@ -238,7 +238,7 @@ static const struct field fields[] = {
 	{ "dev", dev_text }, { "mac", mac_text }, { "to", mirror_format_to }, { "encap", encap_text },
 	{ "variant", variant_text }, { "vni", vni_text },
 	{ "source", mirror_format_source }, { "gateway", mirror_format_gateway }, { "cap", mirror_format_cap },
-	{ "udp-csum", checksum_text },
+	{ "udp_csum", checksum_text },
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
 

@@ -697,6 +697,13 @@ static void change_json(const struct change *c)
 	putchar('}');
 }
 
+/* The key as the keyword that it is on the command line: udp_csum is udp-csum. */
+static void keyword_text(const char *key)
+{
+	for (; *key; key++)
+		putchar(*key == '_' ? '-' : *key);
+}
+
 static void change_text(const struct change *c)
 {
 	printf("%c ", c->op);
@@ -709,7 +716,9 @@ static void change_text(const struct change *c)
 		const struct field *f = &c->fields[i];
 		enum col_type type = f->is_number ? COL_U64 : COL_STR;
 
-		printf(" %s ", f->key);
+		putchar(' ');
+		keyword_text(f->key);
+		putchar(' ');
 		if (f->has_from) {
 			item_text(stdout, type, &f->from);
 			fputs(" -> ", stdout);

@@ -68,7 +68,8 @@ must_use int tables_print(const struct run *run, const struct table_part *parts)
 /*
  * Changes. op is '+', '-' or '~'. Text: "+ chain ratelimit dev eth0 hook xdp"; a
  * field with a from: "weight 5 -> 10". JSON: {"op":"add","object":"chain",
- * "name":"ratelimit","dev":"eth0","hook":"xdp","weight":{"from":5,"to":10}}.
+ * "name":"ratelimit","dev":"eth0","hook":"xdp","weight":{"from":5,"to":10}}. Keys are
+ * written with '_', which text shows as '-', as keywords have it.
  */
 struct changes;
 struct changes *changes_new(void);

@@ -171,7 +171,7 @@ D=udp/10.77.0.2:4000-10.77.0.1:53
 	l3af chain add pass dev s0 hook xdp object "$FP/bpf/empty.o" >/dev/null
 	l3af chain detach dev s0 hook xdp >/dev/null
 	[[ $(cells .flow instance other) == icmp/10.77.0.1-10.77.0.2/3.3 ]]
-	does $'- flows instance other flows 1 unsent_packets 1 unsent_octets 66\n- flows instance other' \
+	does $'- flows instance other flows 1 unsent-packets 1 unsent-octets 66\n- flows instance other' \
 		l3af flows flush instance other
 	away
 }
@@ -219,7 +219,7 @@ D=udp/10.77.0.2:4000-10.77.0.1:53
 	[[ $(stat_of '.places[] | [.dev, .on, .packets] | @csv') == '"s0(gone)",false,3' ]]
 	run -0 --separate-stderr l3af flows disable
 	[[ -z $output && $stderr == 'l3afctl: warning: instance flows stays: 1 of its flows have 3 packets that were not exported; l3afctl flows export sends them, l3afctl flows flush drops them' ]]
-	does $'- flows instance flows flows 1 unsent_packets 3 unsent_octets 114\n- flows instance flows' l3af flows flush
+	does $'- flows instance flows flows 1 unsent-packets 3 unsent-octets 114\n- flows instance flows' l3af flows flush
 }
 
 # ---- looking ----
@@ -461,7 +461,7 @@ l3afctl: warning: instance flows: no flow is closed before a first l3afctl flows
 @test "flush drops all, and what goes on is counted anew" {
 	flows enable dev s0 direction ingress
 	udp 3 53 100
-	does '- flows instance flows flows 1 unsent_packets 3 unsent_octets 384' l3af flows flush
+	does '- flows instance flows flows 1 unsent-packets 3 unsent-octets 384' l3af flows flush
 	does '' l3af flows flush
 	does '' l3af flows list
 	[[ $(stat_of '.instances[0] | .flushed_flows, .flushed_packets, .flushed_octets' | paste -sd,) == 1,3,384 ]]
@@ -478,7 +478,7 @@ l3afctl: warning: instance flows: no flow is closed before a first l3afctl flows
 	udp 2 53
 	flows export to file "$BATS_TEST_TMPDIR/b"
 	l3af -q flows disable >/dev/null
-	does $'- flows instance flows flows 1 unsent_packets 2 unsent_octets 76\n- flows instance flows' l3af --wait 0 flows flush
+	does $'- flows instance flows flows 1 unsent-packets 2 unsent-octets 76\n- flows instance flows' l3af --wait 0 flows flush
 	does '' l3af flows collector list
 	[[ ! -e $STATE/kf/flows ]]
 	away
@@ -517,10 +517,10 @@ l3afctl: warning: instance flows: no flow is closed before a first l3afctl flows
 	run -0 l3af flows collector list
 	[[ ${#lines[@]} == 3 && $output == *"file $BATS_TEST_TMPDIR/a "* && $output == *'Connection refused'* ]]
 	run -0 --separate-stderr l3af --dry-run flows collector remove 10.77.0.1:9/udp
-	[[ $output == '- flows collector 10.77.0.1:9/udp unsent_flows 1 unsent_packets 4 unsent_octets 512' ]]
+	[[ $output == '- flows collector 10.77.0.1:9/udp unsent-flows 1 unsent-packets 4 unsent-octets 512' ]]
 	does "$output" l3af flows collector remove 10.77.0.1:9/udp
 	does '' l3af flows collector remove 10.77.0.1:9/udp
-	does "- flows collector file $BATS_TEST_TMPDIR/a unsent_flows 1 unsent_packets 1 unsent_octets 128" \
+	does "- flows collector file $BATS_TEST_TMPDIR/a unsent-flows 1 unsent-packets 1 unsent-octets 128" \
 		l3af flows collector remove "file $BATS_TEST_TMPDIR/a"
 	does '' l3af flows collector remove file "$BATS_TEST_TMPDIR/a"
 	does '[]' l3af --json flows collector list

@@ -6,7 +6,7 @@
 load lib
 
 ENDS='underlay s0 local 10.77.0.1 remote 10.77.0.2 session 1 peer-session 2'
-SAYS='underlay s0 local 10.77.0.1 remote 10.77.0.2 session 1 peer_session 2'
+SAYS='underlay s0 local 10.77.0.1 remote 10.77.0.2 session 1 peer-session 2'
 CHAIN='chain l2tp dev s0 hook tc-ingress'
 
 setup() {
@@ -29,14 +29,14 @@ promiscuous() { in_ns srv ip -d link show "$1" | grep -o 'promiscuity [0-9]*'; }
 	does "+ l2tp v1 netdev l2tp0 $SAYS encap udp mtu 1446"$'\n'"+ $CHAIN position 1 engine tcx" \
 		l3af l2tp add v1 netdev l2tp0 $ENDS encap udp
 	does '' l3af l2tp add v1 netdev l2tp0 $ENDS encap udp
-	does '~ l2tp v1 tx_cookie none -> 0a0b0c0d mtu 1446 -> 1442' \
+	does '~ l2tp v1 tx-cookie none -> 0a0b0c0d mtu 1446 -> 1442' \
 		l3af l2tp add v1 netdev l2tp0 $ENDS encap udp tx-cookie 0a0B0c0D
-	does '~ l2tp v1 mtu_given off -> on' l3af l2tp set v1 mtu 1442
-	does '~ l2tp v1 sport 1701 -> 1702 tx_cookie 0a0b0c0d -> none rx_cookie none -> 0102030405060708,1112131415161718 sequence off -> on udp_csum off -> on mtu 1442 -> 1300' \
+	does '~ l2tp v1 mtu-given off -> on' l3af l2tp set v1 mtu 1442
+	does '~ l2tp v1 sport 1701 -> 1702 tx-cookie 0a0b0c0d -> none rx-cookie none -> 0102030405060708,1112131415161718 sequence off -> on udp-csum off -> on mtu 1442 -> 1300' \
 		l3af l2tp set v1 sport 1702 tx-cookie none rx-cookie 0102030405060708 rx-cookie 1112131415161718 sequence on \
 		udp-csum on mtu 1300
 	does '' l3af l2tp set v1 sport 1702 sequence on mtu 1300
-	does '~ l2tp v1 remote 10.77.0.2 -> 10.77.0.9 dport 1701 -> 7 mtu 1300 -> 1438 mtu_given on -> off' \
+	does '~ l2tp v1 remote 10.77.0.2 -> 10.77.0.9 dport 1701 -> 7 mtu 1300 -> 1438 mtu-given on -> off' \
 		l3af l2tp set v1 remote 10.77.0.9 dport 7 mtu auto
 	[[ $(field v1 '[.name, .dev, .netdev, .vlan, .underlay, .local, .remote, .session, .peer_session, .encap, .sport,
 		.dport, .tx_cookie, .rx_cookies, .sublayer, .sequence, .udp_csum, .mtu_bytes, .mtu_auto, .state]') == \

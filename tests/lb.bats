@@ -83,12 +83,12 @@ cell() { l3af --json lb backend list | jq -r --arg a "${2:-10.77.0.11}" ".[] | s
 	up
 	does '+ lb vip 10.99.0.1:53/udp idle 1m' l3af lb vip add "$V"
 	does '' l3af lb vip add "$V"
-	does '+ lb vip [fd99::1]:53/udp sticky source idle 5m hash_seed 7' \
+	does '+ lb vip [fd99::1]:53/udp sticky source idle 5m hash-seed 7' \
 		l3af lb vip add "$V6" sticky source idle 5m hash-seed 7
 	does '' l3af lb vip add "$V6" sticky source idle 300s hash-seed 7
-	does '~ lb vip [fd99::1]:53/udp sticky source -> none idle 5m -> 0s hash_seed 7 -> 8' \
+	does '~ lb vip [fd99::1]:53/udp sticky source -> none idle 5m -> 0s hash-seed 7 -> 8' \
 		l3af --dry-run lb vip add "$V6" sticky none idle 0 hash-seed 8
-	does '~ lb vip [fd99::1]:53/udp sticky source -> none idle 5m -> 0s hash_seed 7 -> 8' \
+	does '~ lb vip [fd99::1]:53/udp sticky source -> none idle 5m -> 0s hash-seed 7 -> 8' \
 		l3af lb vip add "$V6" sticky none idle 0 hash-seed 8
 	does '+ lb vip 10.99.0.1/tcp idle 1h' l3af lb vip add 10.99.0.1/tcp
 	[[ $(l3af --json lb vip list | jq length) == 3 ]]

@@ -77,7 +77,7 @@ PLUS_F='+ mirror filter 10 dev s0 direction both action accept to t1
 	run l3af --json mirror $T vni 7 cap 100mbit
 	jq -e '.changed and (.dry_run | not) and .changes[0] == {op: "add", object: "mirror target", name: "t1", dev: "m0",
 		to: "10.78.0.2:4789", encap: "vxlan", vni: "7", source: "10.78.0.1", gateway: "auto", cap: "100mbit",
-		"udp-csum": "off"} and .changes[1].object == "chain" and (.changes | length) == 2' <<<"$output"
+		udp_csum: "off"} and .changes[1].object == "chain" and (.changes | length) == 2' <<<"$output"
 	does '{"changed":false,"dry_run":false,"changes":[]}' l3af --json mirror $T vni 7 cap 100mbit
 }
 @test "target add: each setting changes, what is not given stays" {

@@ -71,12 +71,12 @@ a\x1b"\\x0a\xffä  18446744073709551615  pass 9007199254740993 tx 3
 	run -0 unit_out changes
 	[[ $output == '+ chain ratelimit dev eth0 position 18446744073709551615
 ~ chain weight 5 -> 10 order a,b -> b\x1b,a
-- chain x' ]]
+- chain x unsent-packets 3' ]]
 	run -0 unit_out changes json dry
 	jq -e '.changed and .dry_run and (.changes | length == 3)' <<<"$output"
 	jq -e '.changes[1] == {op: "change", object: "chain", weight: {from: 5, to: 10},
 		order: {from: "a,b", to: "b\u001b,a"}}' <<<"$output"
-	jq -e '.changes[2] == {op: "remove", object: "chain", name: "x"}' <<<"$output"
+	jq -e '.changes[2] == {op: "remove", object: "chain", name: "x", unsent_packets: 3}' <<<"$output"
 }
 @test "no changes: stdout is empty, also with -v" {
 	run -0 --separate-stderr unit_out unchanged

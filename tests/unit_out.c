@@ -100,6 +100,7 @@ static int changes(const struct run *run, int n)
 		change_from_u64(c, "weight", 5, 10);
 		change_from_str(c, "order", "a,b", "b\x1b,a");
 		change_add(c, '-', "chain", "x");
+		change_u64(c, "unsent_packets", 3);
 	}
 	return changes_print(run, c);
 }
