@@ -3,7 +3,7 @@
 #define L3AF_LIMIT_H
 
 /*
- * Contract between the kernel functions ratelimit and connlimit and lib/limit.c.
+ * Contract between the kernel functions ratelimit and connlimit and lib/limitrules.c.
  * Both have, below kf/<instance>/:
  *
  *   rules   ARRAY of two struct limit_table: one is in use, the other is idle and may

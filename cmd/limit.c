@@ -6,7 +6,7 @@
 #include "bpffs.h"
 #include "chain.h"
 #include "cmd.h"
-#include "limits.h"
+#include "limitrules.h"
 
 #define WINDOW_MIN_US 1000
 #define WINDOW_MAX_US 3600000000ULL

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <libmnl/libmnl.h>
+#include <limits.h>
+#include <linux/ethtool.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
@@ -13,11 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-
-#ifndef INT_MAX /* <limits.h> is lib/limits.h here */
-#define INT_MAX __INT_MAX__
-#endif
-#include <linux/ethtool.h>
 
 #include "cleanup.h"
 #include "host.h"

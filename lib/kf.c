@@ -16,7 +16,7 @@
 #include "kf.h"
 #include "l2tps.h"
 #include "lbtable.h"
-#include "limits.h"
+#include "limitrules.h"
 #include "mirrortable.h"
 
 #include "agent.skel.h"

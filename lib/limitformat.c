@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "limits.h"
+#include "limitrules.h"
 
 #define SOURCE_LEN4 32
 #define SOURCE_LEN6 64

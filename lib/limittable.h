@@ -5,7 +5,7 @@
 /* The maps of an instance of ratelimit or connlimit, and the table of rules in them. */
 #include "bpffs.h"
 #include "limit.h"
-#include "limits.h"
+#include "limitrules.h"
 
 struct limits {
 	enum limit_kind kind;

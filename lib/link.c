@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <limits.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
@@ -10,11 +12,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-
-#ifndef INT_MAX /* <limits.h> is lib/limits.h here */
-#define INT_MAX __INT_MAX__
-#endif
-#include <linux/ethtool.h>
 
 #include "cleanup.h"
 #include "link.h"

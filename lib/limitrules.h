@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-#ifndef L3AF_LIMITS_H
-#define L3AF_LIMITS_H
+#ifndef L3AF_LIMITRULES_H
+#define L3AF_LIMITRULES_H
 
 /*
  * Limits on new and on open TCP connections: the rules of the kernel functions

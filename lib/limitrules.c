@@ -8,7 +8,7 @@
 
 #include "cleanup.h"
 #include "kf.h"
-#include "limits.h"
+#include "limitrules.h"
 #include "limittable.h"
 #include "out.h"
 #include "root.h"
